@@ -1,0 +1,322 @@
+import { covers, entryOf, raise, raiseAll, type Cut, type MutableCut } from './cut.ts'
+import type { Limits, Timing } from './configuration.ts'
+import type { LinkState, PeerMessage } from './messages.ts'
+import type { LogEntry, UpdateLog } from './update-log.ts'
+import type { Origin, ServerId, Timestamp, Version } from './version.ts'
+
+/**
+ * Who lacks what, and who is asked for it (R8).
+ *
+ * Every server tells every peer its cut; that alone says what is missing on either side. From there on there
+ * are two ways for an update to travel. A server *pushes* its own updates to each peer as they happen, within a
+ * window of bytes. Everything else is *pulled* by whoever lacks it, from anybody who shows it, a page at a time.
+ * A push that is lost, refused or never sent needs no bookkeeping: the sender's cut shows it, nothing arrives,
+ * and a moment later it is pulled. So any two connected servers make progress, whatever the third does.
+ *
+ * A link that a lab holds or delays is theatre: while it lasts, that peer's updates are pulled from nobody.
+ */
+export class CatchUp {
+  readonly #peers = new Map<ServerId, Peer>()
+  readonly #own: Origin
+  readonly #applied: Cut
+  readonly #log: UpdateLog
+  readonly #limits: Limits
+  readonly #timing: Timing
+  /** Entries of `applied` that have risen since the peers were last told. */
+  readonly #risen = new Set<Origin>()
+  /** The pull that is under way; one at a time, so that no update is fetched twice. */
+  #pull: { readonly number: number; readonly peer: ServerId; readonly sentMs: number } | undefined
+  #pullNumber = 0
+
+  constructor(options: {
+    readonly own: Origin
+    /** The replica's own, live. */
+    readonly applied: Cut
+    readonly log: UpdateLog
+    readonly limits: Limits
+    readonly timing: Timing
+  }) {
+    this.#own = options.own
+    this.#applied = options.applied
+    this.#log = options.log
+    this.#limits = options.limits
+    this.#timing = options.timing
+  }
+
+  get peers(): ReadonlyMap<ServerId, PeerView> {
+    return this.#peers
+  }
+
+  /** This server may send to `peer` from now on: tells it our cut and sends what of our own it lacks. */
+  linkUp(
+    peer: { readonly id: ServerId; readonly origin: Origin; readonly applied: Cut },
+    send: Send[],
+  ): void {
+    const view = this.#viewOf(peer.id, peer.origin)
+    view.sends = true
+    raiseAll(view.applied, peer.applied)
+    send.push({ to: peer.id, message: { kind: 'cut', entries: new Map(this.#applied) } })
+    view.pushed = []
+    view.pushedBytes = 0
+    view.behind = false
+    const page = this.#log.page({ cut: view.applied, only: new Set([this.#own]), limits: this.#limits.page })
+    for (const entry of page.entries) this.#recordPush(view, entry)
+    if (page.entries.length > 0) send.push({ to: peer.id, message: updatesMessage(page.entries) })
+    view.behind = page.more
+  }
+
+  linkDown(id: ServerId, origin: Origin): void {
+    const view = this.#peers.get(id)
+    if (view?.origin !== origin) return
+    view.sends = false
+    this.#forgetIfGone(view)
+  }
+
+  peerHeard(id: ServerId, origin: Origin): void {
+    const view = this.#viewOf(id, origin)
+    view.hears = true
+    view.link = openLink
+  }
+
+  peerSilent(id: ServerId, origin: Origin): void {
+    const view = this.#peers.get(id)
+    if (view?.origin !== origin) return
+    view.hears = false
+    // A hold ends when its connection does. A cut is why it ended: `why` goes on to say so.
+    if (view.link.state !== 'cut') view.link = openLink
+    if (this.#pull?.peer === id) this.#pull = undefined
+    this.#forgetIfGone(view)
+  }
+
+  /** Sends an update of our own, just applied here, to all peers that are keeping up. */
+  push(entry: LogEntry, send: Send[]): void {
+    for (const view of this.#peers.values()) {
+      if (!view.sends || view.behind) continue
+      if (view.pushedBytes + entry.bytes > this.#limits.pushedBytesMax && view.pushed.length > 0) {
+        // It sees from our cut that there is more, and pulls; what is on its way to it stays bounded.
+        view.behind = true
+        continue
+      }
+      this.#recordPush(view, entry)
+      send.push({ to: view.id, message: updatesMessage([entry]) })
+    }
+  }
+
+  /** An entry of our `applied` rose. */
+  applied(origin: Origin): void {
+    this.#risen.add(origin)
+  }
+
+  receiveCut(id: ServerId, entries: Cut, nowMs: number): void {
+    const view = this.#peers.get(id)
+    if (view === undefined) return
+    for (const [origin, timestamp] of entries) {
+      if (!raise(view.applied, origin, timestamp)) continue
+      if (entryOf(this.#applied, origin) < timestamp && !view.ahead.has(origin)) {
+        view.ahead.set(origin, { timestamp, sinceMs: nowMs })
+      }
+    }
+    this.#acknowledge(view)
+  }
+
+  receiveLink(id: ServerId, state: LinkState): void {
+    const view = this.#peers.get(id)
+    if (view !== undefined) view.link = state
+  }
+
+  /** Answers a pull with the page that comes next for a cut. */
+  answerPull(id: ServerId, pull: Extract<PeerMessage, { kind: 'pull' }>, send: Send[]): void {
+    const view = this.#peers.get(id)
+    if (view === undefined || !view.sends) return
+    raiseAll(view.applied, pull.applied)
+    this.#acknowledge(view)
+    const page = this.#log.page({
+      cut: pull.applied,
+      except: new Set(pull.except),
+      limits: this.#limits.page,
+    })
+    if (!page.more && !pull.except.includes(this.#own)) {
+      // It has pulled to the tip: from here on pushes follow without a gap.
+      view.behind = false
+    }
+    const { updates, bytes } = updatesMessage(page.entries)
+    send.push({ to: id, message: { kind: 'page', pull: pull.pull, updates, bytes, more: page.more } })
+  }
+
+  /** A page has been applied: asks for the next, or is done. */
+  receivePage(
+    id: ServerId,
+    page: { readonly pull: number; readonly more: boolean },
+    nowMs: number,
+    send: Send[],
+  ): void {
+    const view = this.#peers.get(id)
+    if (view === undefined || this.#pull?.number !== page.pull) return
+    this.#pull = undefined
+    if (page.more) this.#sendPull(view, nowMs, send)
+  }
+
+  /** Tells the peers how our cut has risen, and pulls for what has not come by itself. */
+  tick(nowMs: number, send: Send[]): void {
+    this.#tellCut(send)
+    if (this.#pull !== undefined && nowMs - this.#pull.sentMs < this.#timing.pullTimeoutMs) return
+    const unanswered = this.#pull?.peer
+    this.#pull = undefined
+    const excepted = this.#excepted()
+    const candidates = [...this.#peers.values()].filter(
+      (view) => view.sends && view.hears && this.#owes(view, excepted, nowMs),
+    )
+    // Whoever let the last pull time out is asked again only where nobody else has it.
+    const chosen = candidates.find((view) => view.id !== unanswered) ?? candidates[0]
+    if (chosen !== undefined) this.#sendPull(chosen, nowMs, send)
+  }
+
+  /** Connected servers that have told that they applied a version. */
+  holdersOf(version: Version): readonly ServerId[] {
+    return [...this.#peers.values()].filter((view) => covers(view.applied, version)).map((view) => view.id)
+  }
+
+  /** Whether a connected server runs under this origin, so that it can still issue updates. */
+  canIssue(origin: Origin): boolean {
+    return [...this.#peers.values()].some((view) => view.origin === origin)
+  }
+
+  /** The state of the link on which a server's own updates come here. */
+  linkFrom(id: ServerId): LinkState | 'absent' {
+    const view = this.#peers.get(id)
+    if (view === undefined) return 'absent'
+    return view.hears || view.link.state === 'cut' ? view.link : 'absent'
+  }
+
+  #viewOf(id: ServerId, origin: Origin): Peer {
+    let view = this.#peers.get(id)
+    if (view === undefined || view.origin !== origin) {
+      view = {
+        id,
+        origin,
+        sends: false,
+        hears: false,
+        applied: new Map(),
+        ahead: new Map(),
+        link: openLink,
+        behind: false,
+        pushed: [],
+        pushedBytes: 0,
+      }
+      this.#peers.set(id, view)
+    }
+    return view
+  }
+
+  #forgetIfGone(view: Peer): void {
+    if (!view.sends && !view.hears) this.#peers.delete(view.id)
+  }
+
+  #recordPush(view: Peer, entry: LogEntry): void {
+    view.pushed.push({ timestamp: entry.update.timestamp, bytes: entry.bytes })
+    view.pushedBytes += entry.bytes
+  }
+
+  /** What the peer's cut shows of our own updates is no longer on its way. */
+  #acknowledge(view: Peer): void {
+    const applied = entryOf(view.applied, this.#own)
+    let count = 0
+    for (const { timestamp, bytes } of view.pushed) {
+      if (timestamp > applied) break
+      view.pushedBytes -= bytes
+      count++
+    }
+    if (count > 0) view.pushed.splice(0, count)
+  }
+
+  #tellCut(send: Send[]): void {
+    if (this.#risen.size === 0) return
+    const entries: MutableCut = new Map()
+    for (const origin of this.#risen) entries.set(origin, entryOf(this.#applied, origin))
+    this.#risen.clear()
+    for (const view of this.#peers.values()) {
+      if (view.sends) send.push({ to: view.id, message: { kind: 'cut', entries } })
+    }
+  }
+
+  /** Whether this peer has for a while shown something that has not come by itself. */
+  #owes(view: Peer, excepted: ReadonlySet<Origin>, nowMs: number): boolean {
+    let owes = false
+    for (const [origin, ahead] of view.ahead) {
+      const shown = entryOf(view.applied, origin)
+      if (entryOf(this.#applied, origin) >= shown) view.ahead.delete(origin)
+      else if (entryOf(this.#applied, origin) >= ahead.timestamp)
+        view.ahead.set(origin, { timestamp: shown, sinceMs: nowMs })
+      else if (!excepted.has(origin) && nowMs - ahead.sinceMs >= this.#timing.pullAfterMs) owes = true
+    }
+    return owes
+  }
+
+  /** Origins whose links to here are theatre. */
+  #excepted(): Set<Origin> {
+    const excepted = new Set<Origin>()
+    for (const { hears, link, origin } of this.#peers.values()) {
+      if (hears && (link.state === 'held' || link.state === 'delayed')) excepted.add(origin)
+    }
+    return excepted
+  }
+
+  #sendPull(view: Peer, nowMs: number, send: Send[]): void {
+    const number = ++this.#pullNumber
+    this.#pull = { number, peer: view.id, sentMs: nowMs }
+    const message: PeerMessage = {
+      kind: 'pull',
+      pull: number,
+      applied: new Map(this.#applied),
+      except: [...this.#excepted()],
+    }
+    send.push({ to: view.id, message })
+  }
+}
+
+/** What is known here of a connected server. */
+export interface PeerView {
+  readonly id: ServerId
+  readonly origin: Origin
+  /** Whether this server's link to it is up. */
+  readonly sends: boolean
+  /** Whether its link to this server is up. */
+  readonly hears: boolean
+  /** At most what it has really applied: what it has told. */
+  readonly applied: Cut
+}
+
+interface Peer extends PeerView {
+  sends: boolean
+  hears: boolean
+  readonly applied: MutableCut
+  /**
+   * What its cut has shown above ours: one timestamp of each such origin, and when it was seen. An entry may be
+   * stale; it is checked when it is used. Under steady traffic the cut is always a little ahead, and each
+   * timestamp arrives by itself soon after; only one that does not is pulled for.
+   */
+  readonly ahead: Map<Origin, { readonly timestamp: Timestamp; readonly sinceMs: number }>
+  /** What it says of its link to this server. */
+  link: LinkState
+  /** It lacks updates of ours that were not pushed; it gets no pushes until it has pulled to the tip. */
+  behind: boolean
+  /** Our updates that are on their way to it, in order: pushed, and not yet shown by its cut. */
+  pushed: { readonly timestamp: Timestamp; readonly bytes: number }[]
+  /** The sum of their bytes; at most `pushedBytesMax`, but for a page on connecting and a single large one. */
+  pushedBytes: number
+}
+
+interface Send {
+  readonly to: ServerId
+  readonly message: PeerMessage
+}
+
+const openLink: LinkState = { state: 'open', delayMs: 0, queued: 0 }
+
+function updatesMessage(entries: readonly LogEntry[]): Extract<PeerMessage, { kind: 'updates' }> {
+  return {
+    kind: 'updates',
+    updates: entries.map((entry) => entry.update),
+    bytes: entries.reduce((sum, entry) => sum + entry.bytes, 0),
+  }
+}

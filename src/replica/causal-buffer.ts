@@ -1,0 +1,140 @@
+import type { Update } from './update.ts'
+import type { Origin, ServerId, Timestamp, Version } from './version.ts'
+
+/** An update that has arrived and is not yet allowed to apply (R3). */
+export interface WaitingUpdate {
+  readonly update: Update
+  /** The server whose link brought it. */
+  readonly from: ServerId
+  /** Its size on the wire, in bytes; what the buffer's bound counts. */
+  readonly bytes: number
+  /** When it arrived, on the clock of the ticks. */
+  readonly sinceMs: number
+  /** One version that it needs and that was not applied when last looked; undefined before it first waited. */
+  waitsFor: Version | undefined
+  /**
+   * How many of its dependencies are known to be applied; where the next examination goes on. Entries of
+   * `applied` never fall, so what was found once need not be looked at again.
+   */
+  dependenciesMet: number
+}
+
+/**
+ * The waiting updates, found by the one version that each waits for (R3).
+ *
+ * Applying a version wakes exactly those that waited for it: no list is ever rescanned, so draining n updates
+ * in the worst order costs a constant number of map operations each. The woken queue up here until they are
+ * taken, so that a long drain can be done in slices. The buffer is a cache with a bound: what it refuses has
+ * not been applied, so the sender's cut still shows it and it is pulled again later (R8).
+ *
+ * Invariant: every update in `#byVersion` is either in exactly one list of `#byMissing` or in `#woken`.
+ */
+export class CausalBuffer {
+  readonly #byVersion = new Map<Origin, Map<Timestamp, WaitingUpdate>>()
+  readonly #byMissing = new Map<Origin, Map<Timestamp, WaitingUpdate[]>>()
+  /** Consumed from `#wokenNext` on, and cut off when it is empty: a shift for each would be quadratic. */
+  readonly #woken: WaitingUpdate[] = []
+  #wokenNext = 0
+  readonly #limits: BufferLimits
+  #size = 0
+  #bytes = 0
+
+  constructor(limits: BufferLimits) {
+    this.#limits = limits
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  find(version: Version): WaitingUpdate | undefined {
+    return this.#byVersion.get(version.origin)?.get(version.timestamp)
+  }
+
+  hasRoomFor(bytes: number): boolean {
+    return this.#size < this.#limits.updatesMax && this.#bytes + bytes <= this.#limits.bytesMax
+  }
+
+  get wokenCount(): number {
+    return this.#woken.length - this.#wokenNext
+  }
+
+  /** Adds an update that is not in the buffer, to be woken by `missing`; the caller has asked for room. */
+  add(waiting: WaitingUpdate, missing: Version): void {
+    const { origin, timestamp } = waiting.update
+    waiting.waitsFor = missing
+    innerOf(this.#byVersion, origin).set(timestamp, waiting)
+    const lists = innerOf(this.#byMissing, missing.origin)
+    const list = lists.get(missing.timestamp)
+    if (list === undefined) lists.set(missing.timestamp, [waiting])
+    else list.push(waiting)
+    this.#size++
+    this.#bytes += waiting.bytes
+  }
+
+  /** Queues the updates that waited for `version`, in the order of their arrival at it. */
+  wake(version: Version): void {
+    const lists = this.#byMissing.get(version.origin)
+    const list = lists?.get(version.timestamp)
+    if (lists === undefined || list === undefined) return
+    lists.delete(version.timestamp)
+    if (lists.size === 0) this.#byMissing.delete(version.origin)
+    for (const waiting of list) this.#woken.push(waiting)
+  }
+
+  /** Takes out the next update that was woken. */
+  takeWoken(): WaitingUpdate | undefined {
+    const waiting = this.#woken[this.#wokenNext]
+    if (waiting === undefined) return undefined
+    this.#wokenNext++
+    if (this.#wokenNext === this.#woken.length) {
+      this.#woken.length = 0
+      this.#wokenNext = 0
+    }
+    this.#forget(waiting)
+    return waiting
+  }
+
+  /** Takes out one update that still waits. */
+  remove(waiting: WaitingUpdate): void {
+    const missing = waiting.waitsFor
+    const list = missing && this.#byMissing.get(missing.origin)?.get(missing.timestamp)
+    const index = list?.indexOf(waiting) ?? -1
+    if (missing === undefined || list === undefined || index < 0) return
+    list.splice(index, 1)
+    if (list.length === 0) this.wake(missing)
+    this.#forget(waiting)
+  }
+
+  /** All waiting updates, by origin and then in the order of their arrival. */
+  *[Symbol.iterator](): Generator<WaitingUpdate, void, undefined> {
+    for (const ofOrigin of this.#byVersion.values()) yield* ofOrigin.values()
+  }
+
+  #forget(waiting: WaitingUpdate): void {
+    const { origin, timestamp } = waiting.update
+    const ofOrigin = this.#byVersion.get(origin)
+    if (ofOrigin?.delete(timestamp) !== true) return
+    if (ofOrigin.size === 0) this.#byVersion.delete(origin)
+    this.#size--
+    this.#bytes -= waiting.bytes
+  }
+}
+
+export interface BufferLimits {
+  readonly updatesMax: number
+  readonly bytesMax: number
+}
+
+function innerOf<Item>(outer: Map<Origin, Map<Timestamp, Item>>, origin: Origin): Map<Timestamp, Item> {
+  let inner = outer.get(origin)
+  if (inner === undefined) {
+    inner = new Map()
+    outer.set(origin, inner)
+  }
+  return inner
+}

@@ -1,0 +1,55 @@
+import type { BufferLimits } from './causal-buffer.ts'
+import type { PageLimits } from './update-log.ts'
+import type { Origin, ServerId } from './version.ts'
+
+export interface Configuration {
+  readonly server: ServerId
+  /** New at every start of the process (R7); `serverOf(origin)` is `server`. */
+  readonly origin: Origin
+  readonly limits: Limits
+  readonly timing: Timing
+}
+
+export interface Limits {
+  readonly buffer: BufferLimits
+  /** One page of a pull, and of what is sent on connecting. */
+  readonly page: PageLimits
+  /**
+   * How many bytes of this server's own updates may be on their way to one peer. A peer that stops reading
+   * is owed no more memory than this and a page; past it, it gets no pushes until it has pulled to the tip.
+   */
+  readonly pushedBytesMax: number
+  /** Updates that a step applies before it hands control back, so that a long drain stalls nobody. */
+  readonly appliedPerStepMax: number
+  readonly watchesPerClientMax: number
+}
+
+/** All in milliseconds, on the clock of the ticks. */
+export interface Timing {
+  /** How long something that is known to exist may take to come by itself before it is pulled for. */
+  readonly pullAfterMs: number
+  /** How long an answer to a pull may take before another server is asked. */
+  readonly pullTimeoutMs: number
+  /** After this, a waiting update whose cause nobody has or can issue is dropped (R3). */
+  readonly lostAfterMs: number
+  /** How long `why` waits for what the other servers know. */
+  readonly askTimeoutMs: number
+}
+
+/** The reasons stand on the fields above. */
+export const defaultLimits: Limits = {
+  // A wave of 10⁵ updates in the worst order fits; 64 MiB bounds what a peer can make a server hold.
+  buffer: { updatesMax: 100_000, bytesMax: 64 << 20 },
+  // A page takes a few milliseconds to apply, and fits a peer's frame whatever the size of its last update.
+  page: { updatesMax: 1_000, bytesMax: 512 << 10 },
+  pushedBytesMax: 4 << 20,
+  appliedPerStepMax: 1_000,
+  watchesPerClientMax: 64,
+}
+
+export const defaultTiming: Timing = {
+  pullAfterMs: 200,
+  pullTimeoutMs: 5_000,
+  lostAfterMs: 60_000,
+  askTimeoutMs: 500,
+}

@@ -1,0 +1,160 @@
+import type { Cut } from './cut.ts'
+import type { Sibling } from './key-space.ts'
+import type { Update, Write } from './update.ts'
+import type { Origin, ServerId, Version } from './version.ts'
+
+/**
+ * What one replica says to another, over its own outgoing link to it. A link carries them in order, and is
+ * otherwise free to be slow or to break: the cuts say what is missing after that (R8).
+ */
+export type PeerMessage =
+  /** The sender's own new updates, as they happen; and, on connecting, those that the receiver lacks. */
+  | { readonly kind: 'updates'; readonly updates: readonly Update[]; readonly bytes: number }
+  /** An answer to a pull: a part of the sender's log, in its order of application. */
+  | {
+      readonly kind: 'page'
+      readonly pull: number
+      readonly updates: readonly Update[]
+      readonly more: boolean
+      readonly bytes: number
+    }
+  /** Asks for what the sender lacks, of all origins but those in `except`. `applied` is its whole cut. */
+  | {
+      readonly kind: 'pull'
+      readonly pull: number
+      readonly applied: Cut
+      readonly except: readonly Origin[]
+    }
+  /** Entries of the sender's cut: the whole on connecting, later those that have changed. */
+  | { readonly kind: 'cut'; readonly entries: Cut }
+  /** The state of the sender's outgoing link to the receiver: a lab's theatre, which is not routed around. */
+  | { readonly kind: 'link'; readonly state: LinkState }
+  /** Asks what the receiver knows of versions that the sender lacks, and of a key. Serves `why`. */
+  | {
+      readonly kind: 'ask'
+      readonly question: number
+      readonly key: string
+      readonly versions: readonly Version[]
+    }
+  /** Answers `ask`. */
+  | {
+      readonly kind: 'tell'
+      readonly question: number
+      readonly siblings: readonly Version[]
+      readonly keys: readonly VersionKeys[]
+    }
+
+/** What an update wrote to, told by somebody who has it. */
+export interface VersionKeys {
+  readonly version: Version
+  readonly keys: readonly string[]
+}
+
+/** A directed link as a lab has set it (design §5); `open` without one. */
+export interface LinkState {
+  readonly state: 'open' | 'held' | 'delayed' | 'cut'
+  /** How long each update stays in the link, in milliseconds; 0 unless delayed. */
+  readonly delayMs: number
+  /** How many updates are in the link. */
+  readonly queued: number
+}
+
+/** What a client asks of the replica. Methods that concern the process alone never come here. */
+export type ClientRequest =
+  | { readonly method: 'hello' }
+  | { readonly method: 'write'; readonly writes: readonly Write[]; readonly bytes: number }
+  | { readonly method: 'read'; readonly keys: readonly string[] }
+  | { readonly method: 'keys'; readonly prefix: string; readonly from: string; readonly limit: number }
+  | { readonly method: 'watch'; readonly prefix: string; readonly since: 'now' | 'start' | Cut }
+  | { readonly method: 'unwatch'; readonly watch: number }
+  | { readonly method: 'conflicts'; readonly prefix: string }
+  | { readonly method: 'status' }
+  | { readonly method: 'waiting' }
+  | { readonly method: 'why'; readonly key: string }
+
+export type ClientResult =
+  | { readonly method: 'hello'; readonly origin: Origin; readonly applied: Cut }
+  | { readonly method: 'write'; readonly version: Version }
+  | { readonly method: 'read'; readonly values: readonly KeyValue[] }
+  | { readonly method: 'keys'; readonly keys: readonly string[]; readonly next?: string }
+  | { readonly method: 'watch'; readonly watch: number; readonly applied: Cut }
+  | { readonly method: 'unwatch' }
+  | { readonly method: 'conflicts'; readonly keys: readonly KeyVersions[] }
+  | { readonly method: 'status'; readonly status: ReplicaStatus }
+  | { readonly method: 'waiting'; readonly waiting: readonly WaitingReport[] }
+  | { readonly method: 'why'; readonly story: Story }
+  /** The request was understood and cannot be done; nothing was changed. */
+  | { readonly method: 'refused'; readonly reason: 'noSuchWatch' | 'tooManyWatches' | 'clockExhausted' }
+
+export interface KeyValue {
+  readonly key: string
+  /** The winner; absent where the key was never written here. A tombstone is a winner too. */
+  readonly winner?: Sibling
+  /** The other siblings, highest first (R5). */
+  readonly conflicts: readonly Sibling[]
+}
+
+export interface KeyVersions {
+  readonly key: string
+  /** The winner first. */
+  readonly versions: readonly Sibling[]
+}
+
+export interface ReplicaStatus {
+  readonly server: ServerId
+  readonly origin: Origin
+  readonly clock: number
+  readonly applied: Cut
+  /** Updates that wait for their causes. */
+  readonly waiting: number
+  readonly keys: number
+  readonly tombstones: number
+  /** Keys that have more than one sibling. */
+  readonly conflicts: number
+  /** Updates in the log. */
+  readonly log: number
+  readonly watches: number
+  /** What each connected server has told of its cut. */
+  readonly peers: readonly { readonly id: ServerId; readonly origin: Origin; readonly applied: Cut }[]
+}
+
+/** One waiting update: what `waiting` lists. */
+export interface WaitingReport {
+  readonly keys: readonly string[]
+  readonly version: Version
+  /** All versions that it needs and that are not applied here. */
+  readonly waitsFor: readonly Version[]
+  readonly from: ServerId
+  readonly sinceMs: number
+}
+
+/** Everything that is known here about one key: what `why` answers. */
+export interface Story {
+  readonly key: string
+  /** Empty where the key was never written here. */
+  readonly versions: readonly Sibling[]
+  /** Updates to this key that wait here, with each version that they need. */
+  readonly waiting: readonly {
+    readonly version: Version
+    readonly from: ServerId
+    readonly sinceMs: number
+    readonly waitsFor: readonly MissingVersion[]
+  }[]
+  /** Versions of this key that a connected server has applied and that have not arrived here. */
+  readonly missing: readonly MissingVersion[]
+  /** Connected servers that did not answer in time, so that their part of the story is not in it. */
+  readonly silent: readonly ServerId[]
+}
+
+/** A version that is needed or known of, and is not applied here. */
+export interface MissingVersion {
+  readonly version: Version
+  /** The keys that it writes, where anybody connected knows. */
+  readonly keys?: readonly string[]
+  /** Whether it is here, waiting in its turn. */
+  readonly waitsHere: boolean
+  /** Connected servers that have applied it. */
+  readonly holders: readonly ServerId[]
+  /** The link from its server to this one; `absent` where there is no such connection. */
+  readonly link: LinkState | 'absent'
+}

@@ -1,0 +1,65 @@
+import type { ClientId } from './input.ts'
+import type { LogEntry } from './update-log.ts'
+import type { Update, Write } from './update.ts'
+import type { ClientResult, KeyVersions, PeerMessage } from './messages.ts'
+import type { Cut } from './cut.ts'
+import type { ServerId, Version } from './version.ts'
+
+/**
+ * What a step asks of the shell, in this order: that order is R6.
+ *
+ * The shell may collect the outputs of many steps, store all their `persist` in one commit, and then release
+ * the rest, field by field or step by step; but nothing of a step leaves the process before that step's
+ * `persist`, and that of every step before it, is as durable as the mode promises.
+ */
+export interface Output {
+  /** First: the updates applied by this step, in the order of application. */
+  readonly persist: readonly LogEntry[]
+  /** Then, in order for each peer. */
+  readonly send: readonly { readonly to: ServerId; readonly message: PeerMessage }[]
+  /** Then, in order for each client: pushes come before the reply, so a reader of its own write has seen it. */
+  readonly notify: readonly Notification[]
+  /** Then the answers. A client's answers may come in another order than its requests (`why` asks others). */
+  readonly reply: readonly { readonly client: ClientId; readonly id: number; readonly result: ClientResult }[]
+  /** Peers whose last message broke a rule: tell them so and close their connections. */
+  readonly refuse: readonly { readonly peer: ServerId; readonly reason: string }[]
+  /** What an operator is told. It reveals state, so it leaves with the rest. */
+  readonly events: readonly ReplicaEvent[]
+  /** Whether work is left that was put off so as not to keep the process from its other sockets. */
+  readonly more: boolean
+}
+
+export type Notification = {
+  readonly client: ClientId
+  readonly watch: number
+} & (
+  | {
+      readonly kind: 'update'
+      readonly version: Version
+      /** The update's writes to keys with the watch's prefix, together. */
+      readonly writes: readonly Write[]
+      /** Of those keys, the ones that have several siblings now, with all of them (R5). */
+      readonly conflict: readonly KeyVersions[]
+    }
+  | { readonly kind: 'caughtUp'; readonly applied: Cut }
+)
+
+export type ReplicaEvent =
+  /** A client's write was stamped and applied. */
+  | { readonly kind: 'taken'; readonly update: Update }
+  /** A peer's update was applied; `waitedMs` where it had to wait for its causes. */
+  | { readonly kind: 'applied'; readonly update: Update; readonly from: ServerId; readonly waitedMs?: number }
+  | {
+      readonly kind: 'waiting'
+      readonly update: Update
+      readonly from: ServerId
+      readonly waitsFor: readonly Version[]
+    }
+  /** The buffer is full; the update will be pulled again (R3). */
+  | { readonly kind: 'dropped'; readonly update: Update; readonly from: ServerId }
+  /** Nobody connected has what it waits for, and nobody can issue it any more (R3). */
+  | { readonly kind: 'lost'; readonly update: Update; readonly waitsFor: readonly Version[] }
+  /** A peer answered a pull with this many updates; `more` are to come. */
+  | { readonly kind: 'pulled'; readonly from: ServerId; readonly count: number; readonly more: boolean }
+  /** A key got a concurrent version. */
+  | { readonly kind: 'conflict'; readonly key: string; readonly versions: readonly Version[] }

@@ -1,0 +1,530 @@
+import { CatchUp } from './catch-up.ts'
+import { CausalBuffer, type WaitingUpdate } from './causal-buffer.ts'
+import type { Configuration } from './configuration.ts'
+import { covers, entryOf, raise, type Cut, type MutableCut } from './cut.ts'
+import type { ClientId, Input } from './input.ts'
+import { KeySpace } from './key-space.ts'
+import type { ClientRequest, ClientResult, KeyValue, MissingVersion, PeerMessage, Story } from './messages.ts'
+import type { Output } from './output.ts'
+import { Questions, versionKey, type Question } from './questions.ts'
+import { UpdateLog, type LogEntry } from './update-log.ts'
+import { dependenciesOf, malformation, type Update, type Write } from './update.ts'
+import { serverOf, showVersion, type Origin, type ServerId, type Version } from './version.ts'
+import { Watches } from './watches.ts'
+
+/**
+ * The state machine that decides everything, and does no I/O.
+ *
+ * It is a function of its inputs: the same inputs in the same order give the same outputs, on any machine and
+ * at any time. The shell feeds it what happened and carries out what it says; the order in which it may do so
+ * is R6, and stands on the fields of {@link Output}.
+ *
+ * Invariants, of which everything else is made:
+ * - `applied` is causally closed: if it covers an update, it covers all that the update's origin had applied.
+ * - `clock` is the highest timestamp that `applied` covers, and nothing else raises it (R1).
+ * - Every update in the log is covered by `applied`, and none that waits is.
+ * - Row o of `known` is what o had applied when it issued the update (`applied[o]`, o) (R5).
+ */
+export class Replica {
+  readonly #configuration: Configuration
+  readonly #origin: Origin
+  readonly #applied: MutableCut = new Map()
+  #clock = 0
+  /** The matrix of R5: rows by origin, each without an entry for its own origin (that is `previous`). */
+  readonly #known = new Map<Origin, MutableCut>()
+  /** Where `applied` is above this server's own row of `known`: the dependencies of its next update (R2). */
+  readonly #risenSinceOwn: MutableCut = new Map()
+  readonly #keySpace = new KeySpace()
+  readonly #log = new UpdateLog()
+  readonly #buffer: CausalBuffer
+  /** A page whose last updates may still be among the woken; the next is asked for when they are applied. */
+  #pageTaken: { readonly from: ServerId; readonly pull: number; readonly more: boolean } | undefined
+  readonly #catchUp: CatchUp
+  readonly #watches: Watches
+  readonly #questions = new Questions()
+  #nowMs = 0
+  #sweptMs = 0
+  #examined = 0
+
+  constructor(configuration: Configuration) {
+    const { origin, limits, timing } = configuration
+    this.#configuration = configuration
+    this.#origin = origin
+    this.#buffer = new CausalBuffer(limits.buffer)
+    this.#catchUp = new CatchUp({ own: origin, applied: this.#applied, log: this.#log, limits, timing })
+    this.#watches = new Watches({
+      log: this.#log,
+      keySpace: this.#keySpace,
+      pageUpdatesMax: limits.page.updatesMax,
+    })
+  }
+
+  /** The only way in. Synchronous, total and deterministic; throws only on a defect of its own. */
+  step(input: Input): Output {
+    const output = emptyOutput()
+    this.#accept(input, output)
+    this.#drain(output)
+    if (this.#pageTaken !== undefined && this.#buffer.wokenCount === 0) {
+      this.#catchUp.receivePage(this.#pageTaken.from, this.#pageTaken, this.#nowMs, output.send)
+      this.#pageTaken = undefined
+    }
+    if (input.kind === 'tick') {
+      if (this.#nowMs - this.#sweptMs >= sweepEveryMs) this.#sweep(output)
+      this.#catchUp.tick(this.#nowMs, output.send)
+    }
+    if (input.kind === 'tick' || input.kind === 'continue' || input.kind === 'clientDrained') {
+      this.#watches.catchUp(this.#applied, output.notify)
+    }
+    this.#answerQuestions(output)
+    output.more = this.#buffer.wokenCount > 0 || this.#watches.anyDue
+    return output
+  }
+
+  get applied(): Cut {
+    return this.#applied
+  }
+
+  get clock(): number {
+    return this.#clock
+  }
+
+  /**
+   * How often a dependency of an update has been looked up, since the start. This, and not time, is what R3
+   * bounds: each is examined once when it is found met, and once for each time its update is woken.
+   */
+  get examined(): number {
+    return this.#examined
+  }
+
+  /** Every key ever written, tombstones too, sorted, with its siblings; what replicas agree on (R4, R5). */
+  entries(): ReturnType<KeySpace['entries']> {
+    return this.#keySpace.entries()
+  }
+
+  /** Row `origin` of the matrix of R5; undefined before its first update is applied here. */
+  knownBy(origin: Origin): Cut | undefined {
+    return this.#known.get(origin)
+  }
+
+  #accept(input: Input, output: MutableOutput): void {
+    switch (input.kind) {
+      case 'tick':
+        this.#nowMs = Math.max(this.#nowMs, input.nowMs)
+        return
+      case 'continue':
+        return
+      case 'request':
+        this.#request(input, output)
+        return
+      case 'clientDrained':
+        this.#watches.drain(input.client)
+        return
+      case 'clientStalled':
+        this.#watches.stall(input.client)
+        return
+      case 'clientGone':
+        this.#watches.closeAll(input.client)
+        this.#questions.forgetClient(input.client)
+        return
+      case 'linkUp':
+        this.#catchUp.linkUp({ id: input.peer, origin: input.origin, applied: input.applied }, output.send)
+        return
+      case 'linkDown':
+        this.#catchUp.linkDown(input.peer, input.origin)
+        this.#questions.forgetServer(input.peer)
+        return
+      case 'peerHeard':
+        this.#catchUp.peerHeard(input.peer, input.origin)
+        return
+      case 'peerSilent':
+        this.#catchUp.peerSilent(input.peer, input.origin)
+        this.#questions.forgetServer(input.peer)
+        return
+      case 'message':
+        this.#message(input.from, input.message, output)
+        return
+    }
+  }
+
+  // ── clients ────────────────────────────────────────────────────────────────────────────────────────────
+
+  #request(input: Extract<Input, { kind: 'request' }>, output: MutableOutput): void {
+    const { client, id, request } = input
+    if (request.method === 'why') {
+      this.#ask({ client, id, key: request.key }, output)
+      return
+    }
+    const result =
+      request.method === 'write'
+        ? this.#write(request.writes, request.bytes, output)
+        : this.#answer(client, request)
+    output.reply.push({ client, id, result })
+  }
+
+  #answer(client: ClientId, request: Exclude<ClientRequest, { method: 'write' | 'why' }>): ClientResult {
+    switch (request.method) {
+      case 'hello':
+        return { method: 'hello', origin: this.#origin, applied: new Map(this.#applied) }
+      case 'read':
+        return { method: 'read', values: request.keys.map((key) => this.#read(key)) }
+      case 'keys':
+        return { method: 'keys', ...this.#keySpace.list(request) }
+      case 'watch': {
+        if (this.#watches.countOf(client) >= this.#configuration.limits.watchesPerClientMax) {
+          return { method: 'refused', reason: 'tooManyWatches' }
+        }
+        const watch = this.#watches.open(client, request.prefix, request.since)
+        return { method: 'watch', watch, applied: new Map(this.#applied) }
+      }
+      case 'unwatch': {
+        const closed = this.#watches.close(client, request.watch)
+        return closed ? { method: 'unwatch' } : { method: 'refused', reason: 'noSuchWatch' }
+      }
+      case 'conflicts': {
+        const keys = this.#keySpace.conflicts(request.prefix)
+        return { method: 'conflicts', keys: keys.map(({ key, siblings }) => ({ key, versions: siblings })) }
+      }
+      case 'status':
+        return {
+          method: 'status',
+          status: {
+            server: this.#configuration.server,
+            origin: this.#origin,
+            clock: this.#clock,
+            applied: new Map(this.#applied),
+            waiting: this.#buffer.size,
+            keys: this.#keySpace.keyCount,
+            tombstones: this.#keySpace.tombstoneCount,
+            conflicts: this.#keySpace.conflictCount,
+            log: this.#log.end,
+            watches: this.#watches.count,
+            peers: [...this.#catchUp.peers.values()].map(({ id, origin, applied }) => ({
+              id,
+              origin,
+              applied: new Map(applied),
+            })),
+          },
+        }
+      case 'waiting':
+        return {
+          method: 'waiting',
+          waiting: [...this.#buffer].map(({ update, from, sinceMs }) => ({
+            keys: update.writes.map((write) => write.key),
+            version: versionOf(update),
+            waitsFor: this.#missingOf(update),
+            from,
+            sinceMs: this.#nowMs - sinceMs,
+          })),
+        }
+    }
+  }
+
+  #read(key: string): KeyValue {
+    const siblings = this.#keySpace.siblingsOf(key)
+    if (siblings === undefined) return { key, conflicts: [] }
+    return { key, winner: siblings[0], conflicts: siblings.slice(1) }
+  }
+
+  /** Stamps a client's write (R1, R2) and applies it: nothing here can make it wait. */
+  #write(writes: readonly Write[], bytes: number, output: MutableOutput): ClientResult {
+    if (this.#clock >= Number.MAX_SAFE_INTEGER) return { method: 'refused', reason: 'clockExhausted' }
+    const update: Update = {
+      origin: this.#origin,
+      timestamp: this.#clock + 1,
+      previous: entryOf(this.#applied, this.#origin),
+      dependencies: Object.fromEntries(this.#risenSinceOwn),
+      writes,
+    }
+    const entry: LogEntry = { update, bytes }
+    output.events.push({ kind: 'taken', update })
+    this.#apply(entry, output)
+    this.#catchUp.push(entry, output.send)
+    return { method: 'write', version: versionOf(update) }
+  }
+
+  // ── peers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  #message(from: ServerId, message: PeerMessage, output: MutableOutput): void {
+    switch (message.kind) {
+      case 'updates':
+        this.#receive(from, message, output)
+        return
+      case 'page':
+        if (!this.#receive(from, message, output)) return
+        output.events.push({ kind: 'pulled', from, count: message.updates.length, more: message.more })
+        this.#pageTaken = { from, pull: message.pull, more: message.more }
+        return
+      case 'pull':
+        this.#catchUp.answerPull(from, message, output.send)
+        return
+      case 'cut':
+        this.#catchUp.receiveCut(from, message.entries, this.#nowMs)
+        return
+      case 'link':
+        this.#catchUp.receiveLink(from, message.state)
+        return
+      case 'ask':
+        output.send.push({ to: from, message: this.#tell(message) })
+        return
+      case 'tell':
+        this.#questions.answer(from, message)
+        return
+    }
+  }
+
+  /** @returns whether the whole message was acceptable; if not, its sender has been refused. */
+  #receive(
+    from: ServerId,
+    message: { readonly updates: readonly Update[]; readonly bytes: number },
+    output: MutableOutput,
+  ): boolean {
+    const bytes = Math.ceil(message.bytes / Math.max(1, message.updates.length))
+    for (const update of message.updates) {
+      const broken = malformation(update)
+      if (broken !== undefined) return this.#refuse(from, update, broken, output)
+      if (covers(this.#applied, update) || this.#buffer.find(update) !== undefined) continue
+      const arrival: WaitingUpdate = {
+        update,
+        from,
+        bytes,
+        sinceMs: this.#nowMs,
+        waitsFor: undefined,
+        dependenciesMet: 0,
+      }
+      if (!this.#place(arrival, output)) return false
+    }
+    return true
+  }
+
+  /**
+   * Applies an update whose turn it is, or has it wait for one version that it lacks (R3).
+   *
+   * @returns false where it can never apply, and its sender was refused.
+   */
+  #place(arrival: WaitingUpdate, output: MutableOutput): boolean {
+    const { update, from } = arrival
+    const missing = this.#firstMissing(arrival)
+    if (missing !== undefined) {
+      if (!this.#buffer.hasRoomFor(arrival.bytes)) {
+        output.events.push({ kind: 'dropped', update, from })
+        return true
+      }
+      const isNew = arrival.waitsFor === undefined
+      this.#buffer.add(arrival, missing)
+      if (isNew) output.events.push({ kind: 'waiting', update, from, waitsFor: this.#missingOf(update) })
+      return true
+    }
+    const previous = entryOf(this.#applied, update.origin)
+    if (previous !== update.previous) {
+      const rule = `its previous is ${update.previous}, but its origin's update before it here is ${previous}`
+      return this.#refuse(from, update, rule, output)
+    }
+    if (update.timestamp > this.#clock + 1) {
+      const rule = `its timestamp is above ${this.#clock + 1}, one more than all that it says it follows`
+      return this.#refuse(from, update, rule, output)
+    }
+    const waitedMs = arrival.waitsFor === undefined ? {} : { waitedMs: this.#nowMs - arrival.sinceMs }
+    output.events.push({ kind: 'applied', update, from, ...waitedMs })
+    this.#apply({ update, bytes: arrival.bytes }, output)
+    return true
+  }
+
+  /** A version that the update needs and that is not applied here, going on where it was left. */
+  #firstMissing(arrival: WaitingUpdate): Version | undefined {
+    const { update } = arrival
+    this.#examined++
+    if (entryOf(this.#applied, update.origin) < update.previous) {
+      return { origin: update.origin, timestamp: update.previous }
+    }
+    const dependencies = dependenciesOf(update)
+    for (; arrival.dependenciesMet < dependencies.length; arrival.dependenciesMet++) {
+      const [origin, timestamp] = dependencies[arrival.dependenciesMet] as readonly [Origin, number]
+      this.#examined++
+      if (entryOf(this.#applied, origin) < timestamp) return { origin, timestamp }
+    }
+    return undefined
+  }
+
+  /** Applies an update whose causes are all applied: the only place where the store changes. */
+  #apply(entry: LogEntry, output: MutableOutput): void {
+    const { update } = entry
+    const { origin, timestamp, previous } = update
+    const row = this.#rowOf(origin)
+    for (const [other, theirs] of dependenciesOf(update)) raise(row, other, theirs)
+    const overwrites = (version: Version): boolean =>
+      version.origin === origin ? version.timestamp <= previous : covers(row, version)
+    for (const write of update.writes) {
+      const siblings = this.#keySpace.apply(write, versionOf(update), overwrites)
+      if (siblings.length > 1) {
+        output.events.push({
+          kind: 'conflict',
+          key: write.key,
+          versions: siblings.map((sibling) => sibling.version),
+        })
+      }
+    }
+    this.#applied.set(origin, timestamp)
+    this.#clock = Math.max(this.#clock, timestamp)
+    if (origin === this.#origin) this.#risenSinceOwn.clear()
+    else this.#risenSinceOwn.set(origin, timestamp)
+    this.#log.append(entry)
+    this.#catchUp.applied(origin)
+    output.persist.push(entry)
+    this.#watches.applied(update, output.notify)
+    this.#buffer.wake(update)
+  }
+
+  #rowOf(origin: Origin): MutableCut {
+    let row = this.#known.get(origin)
+    if (row === undefined) {
+      row = new Map()
+      this.#known.set(origin, row)
+    }
+    return row
+  }
+
+  /** Gives the woken their turn, up to a bound, so that no step is long. */
+  #drain(output: MutableOutput): void {
+    for (let count = 0; count < this.#configuration.limits.appliedPerStepMax; count++) {
+      const woken = this.#buffer.takeWoken()
+      if (woken === undefined) return
+      if (!covers(this.#applied, woken.update)) this.#place(woken, output)
+    }
+  }
+
+  #refuse(peer: ServerId, update: Update, rule: string, output: MutableOutput): false {
+    const what = update.writes.map((write) => write.key).join(', ')
+    output.refuse.push({
+      peer,
+      reason: `update ${showVersion(update)} (${what}) breaks rule R1 or R2: ${rule}`,
+    })
+    return false
+  }
+
+  #missingOf(update: Update): readonly Version[] {
+    const needs: Version[] = dependenciesOf(update).map(([origin, timestamp]) => ({ origin, timestamp }))
+    if (update.previous > 0) needs.unshift({ origin: update.origin, timestamp: update.previous })
+    return needs.filter((version) => !covers(this.#applied, version))
+  }
+
+  /**
+   * Looks through all that waits, now and then. Drops what waits for a version that nobody connected has and
+   * nobody can still issue (R3); and wakes what waits for a version that was passed over without ever being
+   * applied, which only a faulty peer can name.
+   */
+  #sweep(output: MutableOutput): void {
+    this.#sweptMs = this.#nowMs
+    const lost: { waiting: WaitingUpdate; waitsFor: readonly Version[] }[] = []
+    for (const waiting of this.#buffer) {
+      if (waiting.waitsFor !== undefined && covers(this.#applied, waiting.waitsFor)) {
+        this.#buffer.wake(waiting.waitsFor)
+      } else if (this.#nowMs - waiting.sinceMs >= this.#configuration.timing.lostAfterMs) {
+        const waitsFor = this.#missingOf(waiting.update)
+        if (waitsFor.some((version) => this.#isLost(version))) lost.push({ waiting, waitsFor })
+      }
+    }
+    for (const { waiting, waitsFor } of lost) {
+      this.#buffer.remove(waiting)
+      output.events.push({ kind: 'lost', update: waiting.update, waitsFor })
+    }
+  }
+
+  #isLost(version: Version): boolean {
+    return (
+      this.#buffer.find(version) === undefined &&
+      this.#catchUp.holdersOf(version).length === 0 &&
+      !this.#catchUp.canIssue(version.origin)
+    )
+  }
+
+  // ── why ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #ask(
+    why: { readonly client: ClientId; readonly id: number; readonly key: string },
+    output: MutableOutput,
+  ): void {
+    const asked = [...this.#catchUp.peers.values()]
+      .filter((peer) => peer.sends && peer.hears)
+      .map(({ id }) => id)
+    const versions = [...this.#waitingFor(why.key)].flatMap(({ update }) => this.#missingOf(update))
+    const deadlineMs = this.#nowMs + this.#configuration.timing.askTimeoutMs
+    const { number } = this.#questions.ask({ ...why, deadlineMs, asked })
+    for (const to of asked) {
+      output.send.push({ to, message: { kind: 'ask', question: number, key: why.key, versions } })
+    }
+  }
+
+  #tell(ask: Extract<PeerMessage, { kind: 'ask' }>): PeerMessage {
+    return {
+      kind: 'tell',
+      question: ask.question,
+      siblings: (this.#keySpace.siblingsOf(ask.key) ?? []).map((sibling) => sibling.version),
+      keys: ask.versions.flatMap((version) => {
+        const keys = this.#keysOf(version)
+        return keys === undefined ? [] : [{ version, keys }]
+      }),
+    }
+  }
+
+  /** What a version wrote, where it is here, applied or waiting. */
+  #keysOf(version: Version): readonly string[] | undefined {
+    const update = this.#log.find(version) ?? this.#buffer.find(version)?.update
+    return update?.writes.map((write) => write.key)
+  }
+
+  #answerQuestions(output: MutableOutput): void {
+    for (const question of this.#questions.takeSettled(this.#nowMs)) {
+      const { client, id } = question
+      output.reply.push({ client, id, result: { method: 'why', story: this.#story(question) } })
+    }
+  }
+
+  #story(question: Question): Story {
+    const missing = (version: Version): MissingVersion => {
+      const keys = this.#keysOf(version) ?? question.keysOf.get(versionKey(version))
+      return {
+        version,
+        ...(keys === undefined ? {} : { keys }),
+        waitsHere: this.#buffer.find(version) !== undefined,
+        holders: this.#catchUp.holdersOf(version),
+        link: this.#catchUp.linkFrom(serverOf(version.origin)),
+      }
+    }
+    return {
+      key: question.key,
+      versions: this.#keySpace.siblingsOf(question.key) ?? [],
+      waiting: [...this.#waitingFor(question.key)].map(({ update, from, sinceMs }) => ({
+        version: versionOf(update),
+        from,
+        sinceMs: this.#nowMs - sinceMs,
+        waitsFor: this.#missingOf(update).map(missing),
+      })),
+      missing: question.siblings
+        .filter((version) => !covers(this.#applied, version) && this.#buffer.find(version) === undefined)
+        .map((version) => ({ ...missing(version), keys: [question.key] })),
+      silent: [...question.unanswered],
+    }
+  }
+
+  *#waitingFor(key: string): Generator<WaitingUpdate, void, undefined> {
+    for (const waiting of this.#buffer) {
+      if (waiting.update.writes.some((write) => write.key === key)) yield waiting
+    }
+  }
+}
+
+/** Looking through a full buffer takes some milliseconds, and nothing there is urgent. */
+const sweepEveryMs = 1_000
+
+/** An {@link Output} in the making. */
+type MutableOutput = {
+  -readonly [Field in keyof Output]: Output[Field] extends readonly (infer Item)[] ? Item[] : Output[Field]
+}
+
+function emptyOutput(): MutableOutput {
+  return { persist: [], send: [], notify: [], reply: [], refuse: [], events: [], more: false }
+}
+
+function versionOf(update: Update): Version {
+  return { timestamp: update.timestamp, origin: update.origin }
+}

@@ -1,0 +1,111 @@
+import { entryOf, type Cut } from './cut.ts'
+import type { Update } from './update.ts'
+import type { Origin, Timestamp, Version } from './version.ts'
+
+/** An update with its size on the wire in bytes, which pages and bounds count. */
+export interface LogEntry {
+  readonly update: Update
+  readonly bytes: number
+}
+
+/** A part of the log, in the order of application, for somebody who has applied a given cut. */
+export interface LogPage {
+  readonly entries: readonly LogEntry[]
+  /** Whether the log holds more that the asker lacks. */
+  readonly more: boolean
+}
+
+/**
+ * What this replica has applied, in the order in which it did.
+ *
+ * That order is causal, so any page of it that begins where the asker's cut ends can be applied at once by
+ * the asker: what an update on it depends on is either covered by that cut or earlier on the same page (R8).
+ */
+export class UpdateLog {
+  readonly #entries: LogEntry[] = []
+  /** Per origin the positions of its updates. Both their timestamps and their positions rise. */
+  readonly #positions = new Map<Origin, number[]>()
+
+  /** The position that the next update will have. */
+  get end(): number {
+    return this.#entries.length
+  }
+
+  at(position: number): LogEntry | undefined {
+    return this.#entries[position]
+  }
+
+  append(entry: LogEntry): void {
+    const { origin } = entry.update
+    const positions = this.#positions.get(origin)
+    if (positions === undefined) this.#positions.set(origin, [this.#entries.length])
+    else positions.push(this.#entries.length)
+    this.#entries.push(entry)
+  }
+
+  find(version: Version): Update | undefined {
+    const positions = this.#positions.get(version.origin) ?? []
+    const position = positions[this.#firstAbove(positions, version.timestamp - 1)]
+    const update = position === undefined ? undefined : this.#entries[position]?.update
+    return update?.timestamp === version.timestamp ? update : undefined
+  }
+
+  /**
+   * The next page for somebody who has applied `cut`: all origins together, in the order of application.
+   *
+   * @param only of these origins; all where absent.
+   * @param except not of these origins, whose links are held by a lab (R8).
+   */
+  page(request: PageRequest): LogPage {
+    const { cut, only, except, limits } = request
+    const runs: { positions: readonly number[]; next: number }[] = []
+    for (const [origin, positions] of this.#positions) {
+      if (except?.has(origin) === true || (only !== undefined && !only.has(origin))) continue
+      const next = this.#firstAbove(positions, entryOf(cut, origin))
+      if (next < positions.length) runs.push({ positions, next })
+    }
+    const entries: LogEntry[] = []
+    let bytes = 0
+    for (;;) {
+      let earliest: { positions: readonly number[]; next: number } | undefined
+      let earliestPosition = Infinity
+      for (const run of runs) {
+        const position = run.positions[run.next] ?? Infinity
+        if (position < earliestPosition) [earliest, earliestPosition] = [run, position]
+      }
+      if (earliest === undefined) return { entries, more: false }
+      const entry = this.#entries[earliestPosition] as LogEntry
+      const fits = entries.length < limits.updatesMax && bytes + entry.bytes <= limits.bytesMax
+      // One update always fits, however large: otherwise a pull would never get past it.
+      if (!fits && entries.length > 0) return { entries, more: true }
+      entries.push(entry)
+      bytes += entry.bytes
+      earliest.next++
+    }
+  }
+
+  /** The index, in an origin's positions, of its first update above `timestamp`. */
+  #firstAbove(positions: readonly number[], timestamp: Timestamp): number {
+    let low = 0
+    let high = positions.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const entry = this.#entries[positions[middle] as number] as LogEntry
+      if (entry.update.timestamp <= timestamp) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}
+
+export interface PageRequest {
+  readonly cut: Cut
+  readonly only?: ReadonlySet<Origin>
+  readonly except?: ReadonlySet<Origin>
+  readonly limits: PageLimits
+}
+
+export interface PageLimits {
+  readonly updatesMax: number
+  readonly bytesMax: number
+}

@@ -1,0 +1,59 @@
+import type { Origin, Timestamp, Version } from './version.ts'
+
+/** Any JSON value, as `JSON.parse` returns it; the protocol has checked its depth, numbers and strings. */
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue }
+
+/** One key's part of an update: a new value, or a tombstone. */
+export type Write =
+  | { readonly key: string; readonly value: JsonValue; readonly deleted?: never }
+  | { readonly key: string; readonly deleted: true; readonly value?: never }
+
+/** Versions of other origins, by origin: what {@link Update.dependencies} holds, as on the wire. */
+export type Dependencies = { readonly [origin: Origin]: Timestamp }
+
+/**
+ * One replicated write, applied all together or not at all (R2). It has the shape it has on the wire, so
+ * that it is passed on as it came, and it is frozen by agreement: nobody ever changes one.
+ */
+export interface Update extends Version {
+  /** The timestamp of the same origin's update just before; 0 for none. So a gap shows. */
+  readonly previous: Timestamp
+  /**
+   * Those entries of other origins in the origin's `applied` that rose since its previous update. With
+   * `previous` it says, transitively, all that the server had applied when it took the write.
+   */
+  readonly dependencies: Dependencies
+  /** At least one; no key twice. */
+  readonly writes: readonly Write[]
+}
+
+/** The entries of {@link Update.dependencies}, typed: `Object.entries` would forget that they are origins. */
+export function dependenciesOf(update: Update): readonly (readonly [Origin, Timestamp])[] {
+  return Object.entries(update.dependencies) as unknown as readonly (readonly [Origin, Timestamp])[]
+}
+
+/**
+ * What makes an update impossible whatever has been applied (R1): returns the rule that it breaks, or
+ * undefined for a well-formed one.
+ */
+export function malformation(update: Update): string | undefined {
+  if (!Number.isSafeInteger(update.timestamp) || update.timestamp < 1) {
+    return `its timestamp ${update.timestamp} is not a positive safe integer`
+  }
+  if (update.timestamp <= update.previous) {
+    return `its timestamp ${update.timestamp} is not above its previous ${update.previous}`
+  }
+  for (const [origin, timestamp] of dependenciesOf(update)) {
+    if (origin === update.origin) return `it depends on its own origin ${origin}, whose entry is \`previous\``
+    if (update.timestamp <= timestamp) {
+      return `its timestamp ${update.timestamp} is not above its dependency ${timestamp} of ${origin}`
+    }
+  }
+  return undefined
+}
