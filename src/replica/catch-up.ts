@@ -1,4 +1,4 @@
-import { covers, entryOf, raise, raiseAll, type Cut, type MutableCut } from './cut.ts'
+import { covers, entryOf, raise, type Cut, type MutableCut } from './cut.ts'
 import type { Limits, Timing } from './configuration.ts'
 import type { LinkState, PeerMessage } from './messages.ts'
 import type { LogEntry, UpdateLog } from './update-log.ts'
@@ -50,11 +50,12 @@ export class CatchUp {
   /** This server may send to `peer` from now on: tells it our cut and sends what of our own it lacks. */
   linkUp(
     peer: { readonly id: ServerId; readonly origin: Origin; readonly applied: Cut },
+    nowMs: number,
     send: Send[],
   ): void {
     const view = this.#viewOf(peer.id, peer.origin)
     view.sends = true
-    raiseAll(view.applied, peer.applied)
+    this.#learn(view, peer.applied, nowMs)
     send.push({ to: peer.id, message: { kind: 'cut', entries: new Map(this.#applied) } })
     view.pushed = []
     view.pushedBytes = 0
@@ -109,27 +110,21 @@ export class CatchUp {
 
   receiveCut(id: ServerId, entries: Cut, nowMs: number): void {
     const view = this.#peers.get(id)
-    if (view === undefined) return
-    for (const [origin, timestamp] of entries) {
-      if (!raise(view.applied, origin, timestamp)) continue
-      if (entryOf(this.#applied, origin) < timestamp && !view.ahead.has(origin)) {
-        view.ahead.set(origin, { timestamp, sinceMs: nowMs })
-      }
-    }
-    this.#acknowledge(view)
+    if (view !== undefined) this.#learn(view, entries, nowMs)
   }
 
   receiveLink(id: ServerId, state: LinkState): void {
     const view = this.#peers.get(id)
-    if (view !== undefined) view.link = state
+    if (view === undefined) return
+    view.link = state
+    if (state.state === 'held' && this.#pull?.peer === id) this.#pull = undefined
   }
 
   /** Answers a pull with the page that comes next for a cut. */
-  answerPull(id: ServerId, pull: Extract<PeerMessage, { kind: 'pull' }>, send: Send[]): void {
+  answerPull(id: ServerId, pull: Extract<PeerMessage, { kind: 'pull' }>, nowMs: number, send: Send[]): void {
     const view = this.#peers.get(id)
     if (view === undefined || !view.sends) return
-    raiseAll(view.applied, pull.applied)
-    this.#acknowledge(view)
+    this.#learn(view, pull.applied, nowMs)
     const page = this.#log.page({
       cut: pull.applied,
       except: new Set(pull.except),
@@ -144,15 +139,12 @@ export class CatchUp {
   }
 
   /** A page has been applied: asks for the next, or is done. */
-  receivePage(
-    id: ServerId,
-    page: { readonly pull: number; readonly more: boolean },
-    nowMs: number,
-    send: Send[],
-  ): void {
+  receivePage(id: ServerId, page: PageReceipt, nowMs: number, send: Send[]): void {
     const view = this.#peers.get(id)
     if (view === undefined || this.#pull?.number !== page.pull) return
     this.#pull = undefined
+    view.fruitlessPulls = page.isFruitful || page.more ? 0 : view.fruitlessPulls + 1
+    view.pulledMs = nowMs
     if (page.more) this.#sendPull(view, nowMs, send)
   }
 
@@ -163,8 +155,9 @@ export class CatchUp {
     const unanswered = this.#pull?.peer
     this.#pull = undefined
     const excepted = this.#excepted()
+    // An answer over a held link would stay there, and keep us from asking anybody else.
     const candidates = [...this.#peers.values()].filter(
-      (view) => view.sends && view.hears && this.#owes(view, excepted, nowMs),
+      (view) => view.sends && view.hears && view.link.state !== 'held' && this.#owes(view, excepted, nowMs),
     )
     // Whoever let the last pull time out is asked again only where nobody else has it.
     const chosen = candidates.find((view) => view.id !== unanswered) ?? candidates[0]
@@ -202,6 +195,8 @@ export class CatchUp {
         behind: false,
         pushed: [],
         pushedBytes: 0,
+        fruitlessPulls: 0,
+        pulledMs: 0,
       }
       this.#peers.set(id, view)
     }
@@ -215,6 +210,17 @@ export class CatchUp {
   #recordPush(view: Peer, entry: LogEntry): void {
     view.pushed.push({ timestamp: entry.update.timestamp, bytes: entry.bytes })
     view.pushedBytes += entry.bytes
+  }
+
+  /** The peer has applied this much, however we heard of it: what of it we lack, it owes us from now on. */
+  #learn(view: Peer, entries: Cut, nowMs: number): void {
+    for (const [origin, timestamp] of entries) {
+      if (!raise(view.applied, origin, timestamp)) continue
+      if (entryOf(this.#applied, origin) < timestamp && !view.ahead.has(origin)) {
+        view.ahead.set(origin, { timestamp, sinceMs: nowMs })
+      }
+    }
+    this.#acknowledge(view)
   }
 
   /** What the peer's cut shows of our own updates is no longer on its way. */
@@ -242,6 +248,9 @@ export class CatchUp {
   /** Whether this peer has for a while shown something that has not come by itself. */
   #owes(view: Peer, excepted: ReadonlySet<Origin>, nowMs: number): boolean {
     let owes = false
+    const pauseMs =
+      view.fruitlessPulls === 0 ? 0 : this.#timing.pullAfterMs * 2 ** Math.min(view.fruitlessPulls, 4)
+    if (nowMs - view.pulledMs < pauseMs) return false
     for (const [origin, ahead] of view.ahead) {
       const shown = entryOf(view.applied, origin)
       if (entryOf(this.#applied, origin) >= shown) view.ahead.delete(origin)
@@ -304,6 +313,21 @@ interface Peer extends PeerView {
   pushed: { readonly timestamp: Timestamp; readonly bytes: number }[]
   /** The sum of their bytes; at most `pushedBytesMax`, but for a page on connecting and a single large one. */
   pushedBytes: number
+  /**
+   * How many pulls in a row have brought nothing new. While a link is held, what waits for its updates is here and
+   * cannot apply, so the peer's cut stays above ours; asking again and again would be in vain.
+   */
+  fruitlessPulls: number
+  /** When the last pull from it was answered to the end. */
+  pulledMs: number
+}
+
+/** What a page that was received means for whoever asked for it. */
+export interface PageReceipt {
+  readonly pull: number
+  readonly more: boolean
+  /** Whether anything on it was new here. */
+  readonly isFruitful: boolean
 }
 
 interface Send {

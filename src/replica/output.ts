@@ -25,6 +25,8 @@ export interface Output {
   readonly refuse: readonly { readonly peer: ServerId; readonly reason: string }[]
   /** What an operator is told. It reveals state, so it leaves with the rest. */
   readonly events: readonly ReplicaEvent[]
+  /** Clients in the middle of catching up: `clientDrained` is to come when all of the above has left for them. */
+  readonly awaitDrain: readonly ClientId[]
   /** Whether work is left that was put off so as not to keep the process from its other sockets. */
   readonly more: boolean
 }

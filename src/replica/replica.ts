@@ -1,4 +1,4 @@
-import { CatchUp } from './catch-up.ts'
+import { CatchUp, type PageReceipt } from './catch-up.ts'
 import { CausalBuffer, type WaitingUpdate } from './causal-buffer.ts'
 import type { Configuration } from './configuration.ts'
 import { covers, entryOf, raise, type Cut, type MutableCut } from './cut.ts'
@@ -38,7 +38,7 @@ export class Replica {
   readonly #log = new UpdateLog()
   readonly #buffer: CausalBuffer
   /** A page whose last updates may still be among the woken; the next is asked for when they are applied. */
-  #pageTaken: { readonly from: ServerId; readonly pull: number; readonly more: boolean } | undefined
+  #pageTaken: (PageReceipt & { readonly from: ServerId }) | undefined
   readonly #catchUp: CatchUp
   readonly #watches: Watches
   readonly #questions = new Questions()
@@ -73,7 +73,7 @@ export class Replica {
       this.#catchUp.tick(this.#nowMs, output.send)
     }
     if (input.kind === 'tick' || input.kind === 'continue' || input.kind === 'clientDrained') {
-      this.#watches.catchUp(this.#applied, output.notify)
+      output.awaitDrain.push(...this.#watches.catchUp(this.#applied, output.notify))
     }
     this.#answerQuestions(output)
     output.more = this.#buffer.wokenCount > 0 || this.#watches.anyDue
@@ -127,7 +127,11 @@ export class Replica {
         this.#questions.forgetClient(input.client)
         return
       case 'linkUp':
-        this.#catchUp.linkUp({ id: input.peer, origin: input.origin, applied: input.applied }, output.send)
+        this.#catchUp.linkUp(
+          { id: input.peer, origin: input.origin, applied: input.applied },
+          this.#nowMs,
+          output.send,
+        )
         return
       case 'linkDown':
         this.#catchUp.linkDown(input.peer, input.origin)
@@ -250,12 +254,10 @@ export class Replica {
         this.#receive(from, message, output)
         return
       case 'page':
-        if (!this.#receive(from, message, output)) return
-        output.events.push({ kind: 'pulled', from, count: message.updates.length, more: message.more })
-        this.#pageTaken = { from, pull: message.pull, more: message.more }
+        this.#receivePage(from, message, output)
         return
       case 'pull':
-        this.#catchUp.answerPull(from, message, output.send)
+        this.#catchUp.answerPull(from, message, this.#nowMs, output.send)
         return
       case 'cut':
         this.#catchUp.receiveCut(from, message.entries, this.#nowMs)
@@ -272,16 +274,27 @@ export class Replica {
     }
   }
 
-  /** @returns whether the whole message was acceptable; if not, its sender has been refused. */
+  #receivePage(from: ServerId, page: Extract<PeerMessage, { kind: 'page' }>, output: MutableOutput): void {
+    const count = this.#receive(from, page, output)
+    if (count === undefined) return
+    if (count > 0) output.events.push({ kind: 'pulled', from, count, more: page.more })
+    this.#pageTaken = { from, pull: page.pull, more: page.more, isFruitful: count > 0 }
+  }
+
+  /** @returns how many of the updates were new here, or undefined where the sender was refused. */
   #receive(
     from: ServerId,
     message: { readonly updates: readonly Update[]; readonly bytes: number },
     output: MutableOutput,
-  ): boolean {
+  ): number | undefined {
+    let count = 0
     const bytes = Math.ceil(message.bytes / Math.max(1, message.updates.length))
     for (const update of message.updates) {
       const broken = malformation(update)
-      if (broken !== undefined) return this.#refuse(from, update, broken, output)
+      if (broken !== undefined) {
+        this.#refuse(from, update, broken, output)
+        return undefined
+      }
       if (covers(this.#applied, update) || this.#buffer.find(update) !== undefined) continue
       const arrival: WaitingUpdate = {
         update,
@@ -291,9 +304,10 @@ export class Replica {
         waitsFor: undefined,
         dependenciesMet: 0,
       }
-      if (!this.#place(arrival, output)) return false
+      if (!this.#place(arrival, output)) return undefined
+      count++
     }
-    return true
+    return count
   }
 
   /**
@@ -522,7 +536,7 @@ type MutableOutput = {
 }
 
 function emptyOutput(): MutableOutput {
-  return { persist: [], send: [], notify: [], reply: [], refuse: [], events: [], more: false }
+  return { persist: [], send: [], notify: [], reply: [], refuse: [], events: [], awaitDrain: [], more: false }
 }
 
 function versionOf(update: Update): Version {

@@ -1,5 +1,5 @@
-import { entryOf, type Cut } from './cut.ts'
-import type { Update } from './update.ts'
+import { entryOf, raise, type Cut } from './cut.ts'
+import { dependenciesOf, type Update } from './update.ts'
 import type { Origin, Timestamp, Version } from './version.ts'
 
 /** An update with its size on the wire in bytes, which pages and bounds count. */
@@ -54,7 +54,8 @@ export class UpdateLog {
    * The next page for somebody who has applied `cut`: all origins together, in the order of application.
    *
    * @param only of these origins; all where absent.
-   * @param except not of these origins, whose links are held by a lab (R8).
+   * @param except not of these origins, whose links are held by a lab (R8), nor what could only wait for them:
+   * a page of that would leave the asker's cut where it is, and so be asked for again and again.
    */
   page(request: PageRequest): LogPage {
     const { cut, only, except, limits } = request
@@ -66,6 +67,8 @@ export class UpdateLog {
     }
     const entries: LogEntry[] = []
     let bytes = 0
+    // What the asker will have applied after this page; only exceptions can make it less than the log's order says.
+    const reached = except === undefined || except.size === 0 ? undefined : new Map(cut)
     for (;;) {
       let earliest: { positions: readonly number[]; next: number } | undefined
       let earliestPosition = Infinity
@@ -75,12 +78,18 @@ export class UpdateLog {
       }
       if (earliest === undefined) return { entries, more: false }
       const entry = this.#entries[earliestPosition] as LogEntry
+      if (reached !== undefined && !mayFollow(entry.update, reached)) {
+        // Nor can what the same origin did after it.
+        earliest.next = earliest.positions.length
+        continue
+      }
       const fits = entries.length < limits.updatesMax && bytes + entry.bytes <= limits.bytesMax
       // One update always fits, however large: otherwise a pull would never get past it.
       if (!fits && entries.length > 0) return { entries, more: true }
       entries.push(entry)
       bytes += entry.bytes
       earliest.next++
+      if (reached !== undefined) raise(reached, entry.update.origin, entry.update.timestamp)
     }
   }
 
@@ -108,4 +117,12 @@ export interface PageRequest {
 export interface PageLimits {
   readonly updatesMax: number
   readonly bytesMax: number
+}
+
+/** Whether somebody who has applied `cut` can apply this update next (R3). */
+function mayFollow(update: Update, cut: Cut): boolean {
+  return (
+    entryOf(cut, update.origin) >= update.previous &&
+    dependenciesOf(update).every(([origin, timestamp]) => entryOf(cut, origin) >= timestamp)
+  )
 }

@@ -129,12 +129,20 @@ export class Watches {
     }
   }
 
-  /** One page for each watch whose client can take it; those that reach the end of the log become live. */
-  catchUp(applied: Cut, notify: Notification[]): void {
+  /**
+   * One page for each watch whose client can take it; those that reach the end of the log become live.
+   *
+   * @returns the clients that have not reached it, and are to be asked for when they have drained.
+   */
+  catchUp(applied: Cut, notify: Notification[]): readonly ClientId[] {
+    const unfinished: ClientId[] = []
     for (const client of this.#due) {
-      for (const watch of this.#byClient.get(client)?.values() ?? []) this.#advance(watch, applied, notify)
+      const watches = [...(this.#byClient.get(client)?.values() ?? [])]
+      for (const watch of watches) this.#advance(watch, applied, notify)
+      if (watches.some((watch) => watch.position !== 'live')) unfinished.push(client)
     }
     this.#due.clear()
+    return unfinished
   }
 
   #advance(watch: Watch, applied: Cut, notify: Notification[]): void {

@@ -1,0 +1,203 @@
+import { ProtocolError } from '../protocol/errors.ts'
+import { appliedFrom, watchEventFrom, type Cut, type WatchEvent } from './results.ts'
+import type { Session, Subscriber } from './session.ts'
+import { TidingsError } from './tidings-error.ts'
+
+/**
+ * What happens to keys, in causal order, no update missed and none twice, whatever becomes of connections and
+ * servers meanwhile: after a break the watch goes on at the next server, from the cut of what it has seen.
+ *
+ * Take events with `for await`, or one by one with `next`. Leaving the loop ends the watch, and so do `return`,
+ * the signal that it was given, and closing its client.
+ *
+ * A consumer that is slower than the writers costs a bounded amount of memory, here and at the server. As long as
+ * it keeps up, the watch shares its client's connection. When it falls behind, the watch gives that up, and
+ * goes on, from where it was, on a connection of its own that is read only as fast as events are taken; so a
+ * slow watch never holds back the answers to requests, not even to those that its own consumer makes.
+ */
+export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undefined> {
+  readonly #options: WatchOptions
+  /** The connection of its own, once it has one. */
+  #own: Session | undefined
+  /** Not subscribed anywhere, until the consumer has taken what is there. */
+  #isBehind = false
+  /** What the consumer has been given, or will find in the buffer; undefined before the first answer. */
+  #cut: Map<string, number> | undefined
+  readonly #buffer: { readonly event: WatchEvent; readonly bytes: number }[] = []
+  #bufferBytes = 0
+  readonly #takers: Taker[] = []
+  #end: { readonly error?: unknown } | undefined
+  #resolveStarted: (applied: Cut) => void = () => {}
+  #rejectStarted: (error: unknown) => void = () => {}
+
+  /**
+   * Settles when the server has begun to watch: with what it had applied at that moment. Whatever anybody writes
+   * from then on is seen. Rejects where the watch ends before it has begun.
+   */
+  readonly started: Promise<Cut>
+
+  /** Made by `Client.watch`. */
+  constructor(options: WatchOptions) {
+    this.#options = options
+    const { since, signal } = options
+    if (since === 'start') this.#cut = new Map()
+    else if (since !== 'now') this.#cut = new Map(Object.entries(since))
+    this.started = new Promise<Cut>((resolve, reject) => {
+      this.#resolveStarted = resolve
+      this.#rejectStarted = reject
+    })
+    // Not everybody waits for it.
+    this.started.catch(() => {})
+    if (signal?.aborted === true) {
+      this.#finish({ error: signal.reason })
+      return
+    }
+    signal?.addEventListener('abort', this.#aborted)
+    options.session.subscribe(this.#subscriber)
+  }
+
+  get hasEnded(): boolean {
+    return this.#end !== undefined
+  }
+
+  /** The next event; `done` once the watch was ended. Throws, once, what broke the watch. */
+  next(): Promise<IteratorResult<WatchEvent, undefined>> {
+    const held = this.#buffer.shift()
+    if (held !== undefined) {
+      this.#bufferBytes -= held.bytes
+      this.#goOn()
+      return Promise.resolve({ done: false, value: held.event })
+    }
+    if (this.#end === undefined) return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }))
+    const { error } = this.#end
+    this.#end = {}
+    return error === undefined ? Promise.resolve({ done: true, value: undefined }) : Promise.reject(error)
+  }
+
+  /** Ends the watch. */
+  return(): Promise<IteratorResult<WatchEvent, undefined>> {
+    this.#buffer.length = 0
+    this.#finish({})
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
+  readonly #subscriber: Subscriber = {
+    params: () => {
+      const { prefix, since } = this.#options
+      return { prefix, since: this.#cut === undefined ? since : Object.fromEntries(this.#cut) }
+    },
+    subscribed: (result) => {
+      this.#guard(() => {
+        const applied = appliedFrom(result)
+        this.#cut ??= new Map(Object.entries(applied))
+        this.#resolveStarted(applied)
+      })
+    },
+    notified: (method, params, bytes) => {
+      this.#guard(() => {
+        const event = watchEventFrom(method, params)
+        if (event !== undefined) this.#take(event, bytes)
+      })
+    },
+    failed: (error) => this.#finish(error.code === 'ERR_CLOSED' ? {} : { error }),
+  }
+
+  /** What a server says may make no sense; that ends the watch, and nothing else. */
+  #guard(action: () => void): void {
+    try {
+      action()
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      const message = `a push for a watch makes no sense: ${error.message}`
+      this.#finish({ error: new TidingsError('ERR_NOT_TIDINGS', message, { cause: error }) })
+    }
+  }
+
+  #take(event: WatchEvent, bytes: number): void {
+    const seen = event.kind === 'update' ? [[event.version[1], event.version[0]] as const] : Object.entries(event.applied)
+    const cut = (this.#cut ??= new Map())
+    for (const [origin, timestamp] of seen) cut.set(origin, Math.max(timestamp, cut.get(origin) ?? 0))
+    const taker = this.#takers.shift()
+    if (taker !== undefined) {
+      taker.resolve({ done: false, value: event })
+      return
+    }
+    this.#buffer.push({ event, bytes })
+    this.#bufferBytes += bytes
+    if (this.#buffer.length >= bufferEventsMax || this.#bufferBytes >= bufferBytesMax) this.#fallBehind()
+  }
+
+  #fallBehind(): void {
+    if (this.#own !== undefined) {
+      this.#own.pause()
+    } else {
+      this.#isBehind = true
+      this.#options.session.unsubscribe(this.#subscriber)
+    }
+  }
+
+  /** The consumer has taken something; once little is left, more may come. */
+  #goOn(): void {
+    if (this.#end !== undefined || this.#buffer.length > bufferEventsMax / 2 || this.#bufferBytes > bufferBytesMax / 2) {
+      return
+    }
+    if (this.#isBehind) {
+      this.#isBehind = false
+      this.#own = this.#options.openSession()
+      this.#own.subscribe(this.#subscriber)
+    } else {
+      this.#own?.resume()
+    }
+  }
+
+  readonly #aborted = (): void => {
+    this.#buffer.length = 0
+    this.#finish({ error: this.#options.signal?.reason })
+  }
+
+  #finish(end: { readonly error?: unknown }): void {
+    if (this.#end !== undefined) return
+    this.#end = end
+    this.#options.signal?.removeEventListener('abort', this.#aborted)
+    if (!this.#isBehind) (this.#own ?? this.#options.session).unsubscribe(this.#subscriber)
+    this.#own?.close()
+    this.#options.ended(this)
+    this.#rejectStarted(end.error ?? new TidingsError('ERR_CLOSED', 'the watch was ended before it began'))
+    const [first, ...others] = this.#takers.splice(0)
+    if (first === undefined) return
+    if ('error' in end) {
+      this.#end = {}
+      first.reject(end.error)
+    } else {
+      first.resolve({ done: true, value: undefined })
+    }
+    for (const taker of others) taker.resolve({ done: true, value: undefined })
+  }
+}
+
+export interface WatchOptions {
+  readonly prefix: string
+  readonly since: 'now' | 'start' | Cut
+  readonly signal: AbortSignal | undefined
+  /** The client's own, which the watch shares until it falls behind. */
+  readonly session: Session
+  readonly openSession: () => Session
+  readonly ended: (watch: Watch) => void
+}
+
+interface Taker {
+  readonly resolve: (result: IteratorResult<WatchEvent, undefined>) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** A page of a server's log is as long; so one that comes in a burst is no reason to call a consumer slow. */
+const bufferEventsMax = 1_024
+const bufferBytesMax = 4 << 20

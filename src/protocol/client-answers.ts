@@ -1,0 +1,278 @@
+import type {
+  ClientResult,
+  KeyValue,
+  KeyVersions,
+  LinkState,
+  MissingVersion,
+  Story,
+} from '../replica/messages.ts'
+import type { Notification } from '../replica/output.ts'
+import { serverOf, type ServerId } from '../replica/version.ts'
+import type { ReplicaCall } from './client-messages.ts'
+import { invalidParams, ProtocolError, protocolError } from './errors.ts'
+import { encodeError, encodeResponse, type JsonRpcId } from './json-rpc.ts'
+import { protocolVersion, replyBytesMax } from './limits.ts'
+import { cutToWire, siblingToWire, versionToWire, type Member } from './wire-forms.ts'
+
+/**
+ * What a server says to its clients: the answers to their requests, and what a watch is pushed.
+ *
+ * An answer may be far longer than any line that a client may send, because it can hold many values. None is
+ * longer than a bound, so that no request can make a server hold more: see `replyBytesMax`.
+ */
+
+/** What `status` tells of the process around the replica. */
+export interface ShellStatus {
+  readonly peers: readonly {
+    readonly id: ServerId
+    readonly address: string
+    /** `connected` where links are up in both directions. */
+    readonly state: string
+    /** This server's outgoing link to it. */
+    readonly link: LinkState['state']
+  }[]
+  /** All servers that this one knows of, with itself. */
+  readonly members: readonly Member[]
+  readonly durability: 'sync' | 'async' | 'memory'
+  readonly uptimeMs: number
+  /** Whether anybody who reaches the port may ask. */
+  readonly insecure: boolean
+  /** Whether links can be held and cut. */
+  readonly lab: boolean
+}
+
+/**
+ * The line that answers a request that the replica has answered: its result, or the error where the replica
+ * refused or where the answer would be too long.
+ *
+ * @param host is asked for the rest of `status`.
+ */
+export function encodeReply(
+  id: JsonRpcId,
+  call: ReplicaCall,
+  result: ClientResult,
+  host: { readonly status: () => ShellStatus },
+): string {
+  try {
+    const encoded = encodeResult(call, result, host)
+    return isShort(result) ? encodeResponse(id, encoded) : encodeLongResponse(id, call, encoded)
+  } catch (error) {
+    if (error instanceof ProtocolError) return encodeError(error, id)
+    throw error
+  }
+}
+
+/**
+ * The result as it goes to the wire: plain data for `JSON.stringify`.
+ *
+ * @throws ProtocolError where the replica refused.
+ */
+export function encodeResult(
+  call: ReplicaCall,
+  result: ClientResult,
+  host: { readonly status: () => ShellStatus },
+): unknown {
+  switch (result.method) {
+    case 'write': {
+      const version = versionToWire(result.version)
+      return call.method === 'write' || call.method === 'delete' ? { key: call.key, version } : { version }
+    }
+    case 'read': {
+      if (call.method === 'read' && call.form === 'keys') return { values: result.values.map(keyValueToWire) }
+      const [value] = result.values
+      if (value === undefined) throw new Error('a read of one key was answered with none')
+      return keyValueToWire(value)
+    }
+    case 'hello': {
+      const { origin, applied } = result
+      return { server: serverOf(origin), origin, protocol: protocolVersion, applied: cutToWire(applied) }
+    }
+    case 'keys':
+      return result.next === undefined ? { keys: result.keys } : { keys: result.keys, next: result.next }
+    case 'watch':
+      return { watch: result.watch, applied: cutToWire(result.applied) }
+    case 'unwatch':
+      return {}
+    case 'conflicts':
+      return { keys: result.keys.map(keyVersionsToWire) }
+    case 'status':
+      return statusToWire(result.status, host.status())
+    case 'waiting':
+      return result.waiting.map(({ keys, version, waitsFor, from, sinceMs }) => ({
+        key: keys[0],
+        keys,
+        version: versionToWire(version),
+        waitsFor: waitsFor.map(versionToWire),
+        from,
+        sinceMs,
+      }))
+    case 'why':
+      return storyToWire(result.story)
+    case 'refused':
+      throw refusal(result.reason)
+  }
+}
+
+/** The line that tells a watcher. */
+export function encodeNotification(notification: Notification): string {
+  const { watch } = notification
+  if (notification.kind === 'caughtUp') {
+    const params = { watch, applied: cutToWire(notification.applied) }
+    return `${JSON.stringify({ jsonrpc: '2.0', method: 'caughtUp', params })}\n`
+  }
+  return `{"jsonrpc":"2.0","method":"update","params":{"watch":${watch},${pushText(notification)}}}\n`
+}
+
+type Push = Extract<Notification, { readonly kind: 'update' }>
+
+/** What all watchers of one prefix are told of one update: the same arrays, so it is put into words once. */
+const pushTexts = new WeakMap<Push['writes'], { readonly push: Push; readonly text: string }>()
+
+function pushText(push: Push): string {
+  const { version, writes, conflict } = push
+  const known = pushTexts.get(writes)
+  if (known?.push.conflict === conflict && known.push.version === version) return known.text
+  let text = `"version":${JSON.stringify(versionToWire(version))},"writes":${JSON.stringify(writes)}`
+  if (conflict.length > 0) {
+    const told = boundedText(conflict.map(keyVersionsToWire), replyBytesMax - 3 * text.length)
+    text += `,"conflict":${told ?? JSON.stringify(conflict.map(withoutValues))}`
+  }
+  pushTexts.set(writes, { push, text })
+  return text
+}
+
+/** A push cannot be refused. So where its conflicts are too long it names them, and who wants them reads. */
+function withoutValues({ key, versions }: KeyVersions): object {
+  return {
+    key,
+    versions: versions.map(({ version }) => ({ version: versionToWire(version), omitted: true })),
+  }
+}
+
+function keyValueToWire({ key, winner, conflicts }: KeyValue): object {
+  if (winner === undefined) return { key, found: false }
+  const version = versionToWire(winner.version)
+  const found = winner.deleted !== true
+  const value = found ? { key, found, value: winner.value, version } : { key, found, version }
+  return conflicts.length === 0 ? value : { ...value, conflicts: conflicts.map(siblingToWire) }
+}
+
+function keyVersionsToWire({ key, versions }: KeyVersions): object {
+  return { key, versions: versions.map(siblingToWire) }
+}
+
+function statusToWire(
+  status: Extract<ClientResult, { method: 'status' }>['status'],
+  shell: ShellStatus,
+): object {
+  const { server, origin, clock, applied, waiting, keys, tombstones, conflicts, log, watches } = status
+  const told = new Map(status.peers.map((peer) => [peer.id, peer]))
+  const peers = shell.peers.map(({ id, address, state, link }) => {
+    const peer = told.get(id)
+    const known = peer === undefined ? {} : { origin: peer.origin, applied: cutToWire(peer.applied) }
+    return { id, address, state, link, ...known }
+  })
+  const { members, durability, uptimeMs, insecure, lab } = shell
+  return {
+    server,
+    origin,
+    protocol: protocolVersion,
+    clock,
+    applied: cutToWire(applied),
+    peers,
+    waiting,
+    keys,
+    tombstones,
+    conflicts,
+    log,
+    watches,
+    members,
+    durability,
+    uptimeMs,
+    insecure,
+    lab,
+  }
+}
+
+function storyToWire({ key, versions, waiting, missing, silent }: Story): object {
+  return {
+    key,
+    versions: versions.map(siblingToWire),
+    waiting: waiting.map(({ version, from, sinceMs, waitsFor }) => ({
+      version: versionToWire(version),
+      from,
+      sinceMs,
+      waitsFor: waitsFor.map(missingToWire),
+    })),
+    missing: missing.map(missingToWire),
+    silent,
+  }
+}
+
+function missingToWire({ version, keys, waitsHere, holders, link }: MissingVersion): object {
+  const known = keys === undefined ? {} : { keys }
+  return { version: versionToWire(version), ...known, waitsHere, holders, link }
+}
+
+function refusal(reason: Extract<ClientResult, { method: 'refused' }>['reason']): ProtocolError {
+  switch (reason) {
+    case 'noSuchWatch':
+      return invalidParams('params.watch', 'is no open watch of this connection')
+    case 'tooManyWatches': {
+      const message =
+        'this connection has as many watches as it may have; unwatch one, or watch a shorter prefix'
+      return protocolError('overloaded', message, { data: { retryAfterMs: 1_000 } })
+    }
+    case 'clockExhausted':
+      return protocolError('internal', 'the clock has reached its end: no timestamp is left', {
+        data: { definite: true },
+      })
+  }
+}
+
+/** Whether a result cannot come near the bound: it has one value of at most a line, or none. */
+function isShort(result: ClientResult): boolean {
+  switch (result.method) {
+    case 'read':
+      return result.values.length === 1 && result.values[0]?.conflicts.length === 0
+    case 'conflicts':
+    case 'waiting':
+    case 'why':
+    case 'keys':
+      return false
+    default:
+      return true
+  }
+}
+
+function encodeLongResponse(id: JsonRpcId, call: ReplicaCall, result: unknown): string {
+  const text = boundedText(result, replyBytesMax)
+  if (text === undefined) {
+    const message = `the answer to ${call.method} would be longer than ${replyBytesMax} bytes; ask for fewer keys, or a longer prefix`
+    throw protocolError('tooLarge', message, { data: { replyBytesMax } })
+  }
+  return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${text}}\n`
+}
+
+/**
+ * `JSON.stringify`, piece by piece, so that it stops early: undefined where the text would take more than
+ * `bytesMax`. The pieces are what stands `levels` deep: with four, the siblings of the keys of a list.
+ */
+function boundedText(value: unknown, bytesMax: number, levels = 4): string | undefined {
+  if (levels === 0 || typeof value !== 'object' || value === null) {
+    const text = JSON.stringify(value)
+    return text.length * 3 <= bytesMax || Buffer.byteLength(text) <= bytesMax ? text : undefined
+  }
+  const isList = Array.isArray(value)
+  const parts: string[] = []
+  let room = bytesMax - 2
+  for (const [name, member] of Object.entries(value)) {
+    if (member === undefined) continue
+    const head = isList ? '' : `${JSON.stringify(name)}:`
+    const part = boundedText(member, room - head.length, levels - 1)
+    if (part === undefined) return undefined
+    parts.push(head + part)
+    room -= Buffer.byteLength(part) + head.length + 1
+  }
+  return isList ? `[${parts.join(',')}]` : `{${parts.join(',')}}`
+}

@@ -1,0 +1,363 @@
+import type { ClientRequest } from '../replica/messages.ts'
+import type { JsonValue, Write } from '../replica/update.ts'
+import type { ServerId } from '../replica/version.ts'
+import { isHex32 } from './authentication.ts'
+import { invalidParams, protocolError } from './errors.ts'
+import {
+  batchWritesMax,
+  keyBytesMax,
+  keysLimitDefault,
+  keysLimitMax,
+  linkDelayMsMax,
+  nameBytesMax,
+  readKeysMax,
+  valueDepthMax,
+  writesBytesMax,
+} from './limits.ts'
+import { nearestWord } from './nearest-word.ts'
+import {
+  countAt,
+  cutAt,
+  expected,
+  isKey,
+  isTooDeep,
+  keyAt,
+  listAt,
+  objectAt,
+  serverIdAt,
+  show,
+  textAt,
+  unknownMember,
+  type ParsedObject,
+} from './wire-forms.ts'
+
+/**
+ * What a client may ask: the table of methods, and the check of every request against it. Nothing that a client
+ * sends gets past here unless it is exactly one of the types below.
+ *
+ * Parameters go by name. A member that a method does not have is refused rather than ignored: whoever misspells
+ * `prefix`, or asks for something that this server does not do, must not be told "ok".
+ */
+export type ClientCall = ReplicaCall | ShellCall
+
+/** Requests that the replica answers; `request` is the replica's side of it. */
+export type ReplicaCall =
+  | {
+      readonly method: 'hello'
+      readonly session?: string
+      /** The client's proof that it knows the secret. */
+      readonly token?: string
+      readonly request: Requested<'hello'>
+    }
+  | { readonly method: 'write' | 'delete'; readonly key: string; readonly request: Requested<'write'> }
+  | { readonly method: 'batch'; readonly request: Requested<'write'> }
+  /** `form` is what the client named: one `key`, or a list of `keys`. */
+  | { readonly method: 'read'; readonly form: 'key' | 'keys'; readonly request: Requested<'read'> }
+  | { readonly method: 'keys'; readonly request: Requested<'keys'> }
+  | { readonly method: 'watch'; readonly request: Requested<'watch'> }
+  | { readonly method: 'unwatch'; readonly request: Requested<'unwatch'> }
+  | { readonly method: 'conflicts'; readonly request: Requested<'conflicts'> }
+  | { readonly method: 'status'; readonly request: Requested<'status'> }
+  | { readonly method: 'waiting'; readonly request: Requested<'waiting'> }
+  | { readonly method: 'why'; readonly request: Requested<'why'> }
+
+/** Requests that concern the process around the replica. */
+export type ShellCall = ChallengeCall | LinkCall
+
+/** Asks for the server's proof that it knows the secret; the nonce is the caller's. */
+export interface ChallengeCall {
+  readonly method: 'challenge'
+  readonly nonce: string
+}
+
+/** What a lab does to this server's outgoing link to a peer. */
+export interface LinkCall {
+  readonly method: 'link'
+  readonly peer: ServerId
+  readonly action: LinkAction
+}
+
+export type LinkAction =
+  | { readonly action: 'hold' }
+  /** Lets the next `count` updates through; all, and ends the hold, where it is absent. */
+  | { readonly action: 'release'; readonly count?: number }
+  /** Each update stays in the link for `ms` milliseconds. */
+  | { readonly action: 'delay'; readonly ms: number }
+  | { readonly action: 'cut' }
+  | { readonly action: 'heal' }
+
+export type ClientMethod = ClientCall['method']
+
+type Requested<Method extends ClientRequest['method']> = Extract<ClientRequest, { readonly method: Method }>
+
+/** The methods and the names of their parameters. */
+export const clientMethods = {
+  hello: ['session', 'token'],
+  challenge: ['nonce'],
+  write: ['key', 'value'],
+  delete: ['key'],
+  batch: ['writes'],
+  read: ['key', 'keys'],
+  keys: ['prefix', 'from', 'limit'],
+  watch: ['prefix', 'since'],
+  unwatch: ['watch'],
+  conflicts: ['prefix'],
+  status: [],
+  waiting: [],
+  why: ['key'],
+  link: ['peer', 'action', 'ms', 'count'],
+} as const satisfies Record<ClientMethod, readonly string[]>
+
+/** Whether the replica is to be asked. */
+export function isReplicaCall(call: ClientCall): call is ReplicaCall {
+  return 'request' in call
+}
+
+/**
+ * The one gate for clients' requests.
+ *
+ * @param params what `parseRpcLine` returned: its text has been checked, so of a value only the depth is left.
+ * @param bytes the length of the line that it came in, in bytes; counts as the size of what is written.
+ * @throws ProtocolError −32601 with a suggestion; −32602 with the path of what is wrong; −32010.
+ */
+export function checkClientRequest(method: string, params: unknown, bytes: number): ClientCall {
+  const given = params === undefined ? noParams : paramsOf(method, params)
+  switch (method) {
+    case 'write': {
+      const { key, value } = named('write', given)
+      const checked = { key: keyAt(key, 'params.key'), value: valueAt(value, 'params.value', bytes) }
+      const writes = [checked]
+      checkWritesFit(writes, 'params.value', bytes)
+      return { method, key: checked.key, request: { method: 'write', writes, bytes } }
+    }
+    case 'read': {
+      const { key, keys } = named('read', given)
+      if (keys === undefined) {
+        const checked = keyAt(key, 'params.key')
+        return { method, form: 'key', request: { method: 'read', keys: [checked] } }
+      }
+      if (key !== undefined) throw invalidParams('params.keys', 'stands next to params.key; send one of them')
+      const list = listAt(keys, 'params.keys', readKeysMax)
+      const checked = list.map((item, index) => (isKey(item) ? item : keyAt(item, `params.keys[${index}]`)))
+      return { method, form: 'keys', request: { method: 'read', keys: checked } }
+    }
+    case 'delete': {
+      const key = keyAt(named('delete', given).key, 'params.key')
+      return { method, key, request: { method: 'write', writes: [{ key, deleted: true }], bytes } }
+    }
+    case 'batch': {
+      const writes = writesAt(named('batch', given).writes, bytes)
+      return { method, request: { method: 'write', writes, bytes } }
+    }
+    case 'hello': {
+      const { session, token } = named('hello', given)
+      return {
+        method,
+        ...(session === undefined ? {} : { session: textAt(session, 'params.session', nameBytesMax) }),
+        ...(token === undefined ? {} : { token: textAt(token, 'params.token', nameBytesMax) }),
+        request: { method },
+      }
+    }
+    case 'keys': {
+      const { prefix, from, limit } = named('keys', given)
+      const checked = {
+        prefix: beginningAt(prefix, 'params.prefix'),
+        from: beginningAt(from, 'params.from'),
+        limit:
+          limit === undefined
+            ? keysLimitDefault
+            : countAt(limit, 'params.limit', { min: 1, max: keysLimitMax }),
+      }
+      return { method, request: { method, ...checked } }
+    }
+    case 'watch': {
+      const { prefix, since } = named('watch', given)
+      const checked = { prefix: beginningAt(prefix, 'params.prefix'), since: sinceAt(since) }
+      return { method, request: { method, ...checked } }
+    }
+    case 'unwatch': {
+      const watch = countAt(named('unwatch', given).watch, 'params.watch', { min: 1 })
+      return { method, request: { method, watch } }
+    }
+    case 'conflicts':
+      return {
+        method,
+        request: { method, prefix: beginningAt(named('conflicts', given).prefix, 'params.prefix') },
+      }
+    case 'status':
+      named(method, given)
+      return { method, request: { method } }
+    case 'waiting':
+      named(method, given)
+      return { method, request: { method } }
+    case 'why':
+      return { method, request: { method, key: keyAt(named('why', given).key, 'params.key') } }
+    case 'challenge':
+      return { method, nonce: hex32At(named('challenge', given).nonce, 'params.nonce') }
+    case 'link':
+      return linkCall(named('link', given))
+    default:
+      throw unknownMethod(method)
+  }
+}
+
+/** 32 bytes in hexadecimal, as nonces and proofs are. */
+export function hex32At(value: unknown, path: string): string {
+  if (typeof value !== 'string' || !isHex32(value))
+    throw expected(path, '32 bytes as 64 digits 0–9 a–f', value)
+  return value
+}
+
+const noParams: ParsedObject = {}
+
+/** Members that a later release will know; until then nobody may believe that they do something. */
+const comingMembers: ReadonlySet<string> = new Set(['after', 'timeout', 'request'])
+
+function paramsOf(method: string, params: unknown): ParsedObject {
+  if (!Array.isArray(params)) return objectAt(params, 'params')
+  const names: readonly string[] = isClientMethod(method) ? clientMethods[method] : []
+  const example = names.length === 0 ? '{}' : `{"${names[0]}": …}`
+  throw invalidParams('params', `must be an object with names, such as ${example}, not a list`)
+}
+
+/** The parameters of a method, where it has no others. */
+function named<Method extends ClientMethod>(
+  method: Method,
+  params: ParsedObject,
+): { readonly [Name in (typeof clientMethods)[Method][number]]?: unknown } {
+  const known: readonly string[] = clientMethods[method]
+  for (const name in params) {
+    if (known.includes(name)) continue
+    if (comingMembers.has(name) && coming(method).includes(name)) {
+      const rule = 'belongs to sessions, which this server does not support yet; leave it out'
+      throw invalidParams(`params.${name}`, rule)
+    }
+    throw unknownMember('params', name, known)
+  }
+  return params as { readonly [Name in (typeof clientMethods)[Method][number]]?: unknown }
+}
+
+function coming(method: ClientMethod): readonly string[] {
+  if (method === 'read') return ['after', 'timeout']
+  return method === 'write' || method === 'delete' || method === 'batch' ? [...comingMembers] : []
+}
+
+function isClientMethod(method: string): method is ClientMethod {
+  return Object.hasOwn(clientMethods, method)
+}
+
+function unknownMethod(method: string): Error {
+  const methods = Object.keys(clientMethods)
+  const near = nearestWord(method, methods)
+  const hint = near === undefined ? `there is ${methods.join(', ')}` : `did you mean ${near}?`
+  return protocolError('unknownMethod', `there is no method ${show(method)}; ${hint}`, {
+    data: near === undefined ? {} : { suggestion: near },
+  })
+}
+
+/** A beginning of keys: any text that a key could begin with, or none. */
+function beginningAt(value: unknown, path: string): string {
+  return value === undefined ? '' : textAt(value, path, keyBytesMax)
+}
+
+function sinceAt(since: unknown): 'now' | 'start' | ReturnType<typeof cutAt> {
+  if (since === undefined || since === 'now') return 'now'
+  if (since === 'start') return 'start'
+  if (typeof since === 'string') throw expected('params.since', '"now", "start" or a cut', since)
+  return cutAt(since, 'params.since')
+}
+
+/** @param bytes of the line: so short a line holds nothing deep. */
+function valueAt(value: unknown, path: string, bytes: number): JsonValue {
+  if (value === undefined) {
+    throw invalidParams(path, 'is missing; it may be any JSON, null too. To remove a key, use delete')
+  }
+  if (typeof value === 'object' && bytes > 2 * valueDepthMax && isTooDeep(value)) {
+    throw invalidParams(path, `is nested deeper than ${valueDepthMax} levels; send it as a string`)
+  }
+  return value as JsonValue
+}
+
+function writesAt(value: unknown, bytes: number): readonly Write[] {
+  const list = listAt(value, 'params.writes', batchWritesMax)
+  if (list.length === 0) throw invalidParams('params.writes', 'is empty; send at least one write')
+  const places = new Map<string, number>()
+  for (const [index, item] of list.entries()) {
+    const { key } = checkWrite(item, index, bytes)
+    const place = places.get(key)
+    if (place !== undefined) {
+      const path = `params.writes[${index}].key`
+      throw invalidParams(
+        path,
+        `is ${show(key)}, as in params.writes[${place}]; write each key once in a batch`,
+      )
+    }
+    places.set(key, index)
+  }
+  const writes = list as readonly Write[]
+  checkWritesFit(writes, 'params.writes', bytes)
+  return writes
+}
+
+/** One item of `writes`, which is used as it is. */
+function checkWrite(item: unknown, index: number, bytes: number): { readonly key: string } {
+  const path = `params.writes[${index}]`
+  const write = objectAt(item, path)
+  for (const name in write) {
+    if (name !== 'key' && name !== 'value' && name !== 'deleted') {
+      throw unknownMember(path, name, ['key', 'value', 'deleted'])
+    }
+  }
+  const key = keyAt(write.key, `${path}.key`)
+  if (write.deleted === undefined) {
+    valueAt(write.value, `${path}.value`, bytes)
+  } else if (write.deleted !== true) {
+    throw expected(`${path}.deleted`, 'true, or absent', write.deleted)
+  } else if (write.value !== undefined) {
+    throw invalidParams(`${path}.value`, 'stands next to deleted; send one of them')
+  }
+  return { key }
+}
+
+/**
+ * Written by `JSON.stringify` a value may be longer than it was, for `1e20` becomes 21 digits: four and a half
+ * times at the worst. So only long lines need a closer look.
+ */
+function checkWritesFit(writes: readonly Write[], path: string, bytes: number): void {
+  if (bytes <= writesBytesMax / growthMax) return
+  const written = Buffer.byteLength(JSON.stringify(writes))
+  if (written <= writesBytesMax) return
+  const message = `${path} takes ${written} bytes when it is passed on; at most ${writesBytesMax} can be written at once`
+  throw protocolError('tooLarge', message, { path })
+}
+
+const growthMax = 5
+
+function linkCall(params: { readonly [Name in (typeof clientMethods)['link'][number]]?: unknown }): LinkCall {
+  const peer = serverIdAt(params.peer, 'params.peer')
+  const action = linkActionOf(params)
+  return { method: 'link', peer, action }
+}
+
+function linkActionOf(params: {
+  readonly action?: unknown
+  readonly ms?: unknown
+  readonly count?: unknown
+}): LinkAction {
+  const { action, ms, count } = params
+  if (count !== undefined && action !== 'release')
+    throw invalidParams('params.count', 'goes with "release" only')
+  if (ms !== undefined && action !== 'delay') throw invalidParams('params.ms', 'goes with "delay" only')
+  switch (action) {
+    case 'hold':
+    case 'cut':
+    case 'heal':
+      return { action }
+    case 'release':
+      return count === undefined ? { action } : { action, count: countAt(count, 'params.count', { min: 1 }) }
+    case 'delay':
+      return { action, ms: countAt(ms, 'params.ms', { min: 0, max: linkDelayMsMax }) }
+    default:
+      throw expected('params.action', '"hold", "release", "delay", "cut" or "heal"', action)
+  }
+}

@@ -1,0 +1,464 @@
+import { protocolError, type ProtocolError } from './errors.ts'
+import { envelopeDepthMax, valueDepthMax } from './limits.ts'
+import { isWellFormed } from './wire-forms.ts'
+
+/**
+ * What JSON text may hold beyond being JSON, so that a value comes back as it went in.
+ *
+ * `JSON.parse` is silent where it cannot keep what is written: 9007199254740993 becomes …992, 1e999 becomes
+ * null when it is written again, and of two members with one name the last remains. And it lets half a surrogate
+ * pair pass, which no UTF-8 can carry. Each is refused here, with its place, rather than changed. What remains of
+ * the parsed value needs no further look: neither at its numbers, nor at its strings, nor at its depth.
+ *
+ * Most lines are a message with a key and a string. They are told by a few searches that cost a tenth of the
+ * parsing; all others are read once by an exact scanner that skips over strings.
+ *
+ * A member called `__proto__` is a member like any other: `JSON.parse` makes it an own property. Nobody may copy
+ * such an object by assignment (`copy[name] = …`), which would lose it.
+ */
+
+/** What is wrong in a text, and where. */
+export interface TextFinding {
+  readonly rule: 'depth' | 'surrogate' | 'number' | 'name'
+  /** What is wrong, and what to try. */
+  readonly message: string
+  /** Names and indices from the outermost value to the place: `['params', 'value', 3, 'x']`. */
+  readonly path: readonly (string | number)[]
+}
+
+/**
+ * Parses one line.
+ *
+ * @param depthMax how many arrays and objects may be nested in the whole text.
+ * @throws ProtocolError −32700 where it is no JSON, −32602 with a path where it holds what cannot be kept. The
+ *   latter names the request's id where the text is a request.
+ */
+export function parseJsonText(text: string, depthMax: number = valueDepthMax + envelopeDepthMax): unknown {
+  if (!isPlain(text)) {
+    const finding = findInText(text, depthMax)
+    if (finding !== undefined) throw refusal(text, finding)
+    return parseJsonUnchecked(text)
+  }
+  const parsed = parseJsonUnchecked(text)
+  if (hasNumberThatMatters(parsed)) {
+    const finding = findInText(text, depthMax)
+    if (finding !== undefined) throw refusal(text, finding)
+  }
+  return parsed
+}
+
+/** The error for a finding in the value of a message whose `path` begins at the message. */
+export function findingError(finding: TextFinding): ProtocolError {
+  const path = showPath(finding.path)
+  return protocolError('invalidParams', `${path === '' ? 'the line' : path} ${finding.message}`, { path })
+}
+
+/** `['params', 'value', 3, 'x']` → `params.value[3].x`. */
+export function showPath(path: readonly (string | number)[]): string {
+  let shown = ''
+  for (const step of path) {
+    if (typeof step === 'number') shown += `[${step}]`
+    else if (/^[A-Za-z_$][\w$]*$/.test(step)) shown += shown === '' ? step : `.${step}`
+    else shown += `[${JSON.stringify(step)}]`
+  }
+  return shown
+}
+
+/**
+ * Parses one line whose values need no check of their text.
+ *
+ * @throws ProtocolError −32700 where it is no JSON.
+ */
+export function parseJsonUnchecked(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    const message = `this line is no JSON (${reason}); send one JSON-RPC 2.0 message per line`
+    throw protocolError('parse', message, { id: null, cause: error })
+  }
+}
+
+function refusal(text: string, finding: TextFinding): ProtocolError {
+  // A text that is no JSON at all is better told so.
+  const parsed = parseJsonUnchecked(text)
+  const error = findingError(finding)
+  const id: unknown =
+    typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) && 'id' in parsed
+      ? parsed.id
+      : null
+  const known = typeof id === 'string' || (typeof id === 'number' && Number.isFinite(id)) ? id : null
+  return protocolError('invalidParams', error.message, { path: showPath(finding.path), id: known })
+}
+
+/**
+ * Whether the text can only be one message with flat params: no array, no third object, no escape. Then it is
+ * not deep, and holds no lone surrogate and no object in which a lost member would matter.
+ */
+function isPlain(text: string): boolean {
+  return (
+    text.charCodeAt(0) === openBrace &&
+    !text.includes('\\') &&
+    !text.includes('[') &&
+    !text.includes('{', text.indexOf('{', 1) + 1 || text.length) &&
+    isWellFormed(text)
+  )
+}
+
+/** In a plain text: whether the place where a value may stand, or the id, has a number. */
+function hasNumberThatMatters(parsed: unknown): boolean {
+  if (typeof parsed !== 'object' || parsed === null) return true
+  for (const name in parsed) {
+    const member: unknown = (parsed as { readonly [name: string]: unknown })[name]
+    if (typeof member === 'number' && !isSmallCount(member)) return true
+    if (typeof member !== 'object' || member === null) continue
+    for (const inner in member) {
+      if (typeof (member as { readonly [name: string]: unknown })[inner] === 'number') return true
+    }
+  }
+  return false
+}
+
+/** The id of most requests: whatever was written for it, the same number goes back. */
+function isSmallCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value > 0
+}
+
+/**
+ * The exact scanner: what {@link parseJsonText} would refuse in a text, or undefined. It is right about every
+ * text that is JSON, and of one that is not it may say anything.
+ */
+export function findInText(text: string, depthMax: number): TextFinding | undefined {
+  if (!isWellFormed(text)) return { rule: 'surrogate', message: loneSurrogate, path: [] }
+  const hasEscapes = text.includes('\\')
+  const names = new NamesInScope(text)
+  let depth = 0
+  let position = 0
+  /** Whether a string here is a member's name. */
+  let beforeName = false
+  while (position < text.length) {
+    switch (text.charCodeAt(position)) {
+      case quote: {
+        const end = endOfString(text, position, hasEscapes)
+        if (end === -1) return undefined
+        if (hasEscapes && hasLoneSurrogate(text, position, end)) {
+          return { rule: 'surrogate', message: loneSurrogate, path: pathTo(text, position) }
+        }
+        if (beforeName) {
+          if (names.has(position + 1, end)) {
+            const name = JSON.stringify(unescape(text, position, end + 1))
+            const message = `holds the name ${name} twice, so that one of the two would be lost; send it once`
+            return { rule: 'name', message, path: pathTo(text, position) }
+          }
+          beforeName = false
+        }
+        position = end + 1
+        break
+      }
+      case openBrace:
+        if (++depth > depthMax) return tooDeep(text, position, depthMax)
+        names.enter(depth)
+        beforeName = true
+        position++
+        break
+      case openBracket:
+        if (++depth > depthMax) return tooDeep(text, position, depthMax)
+        names.enterArray(depth)
+        position++
+        break
+      case closeBrace:
+      case closeBracket:
+        depth--
+        names.leave(depth)
+        beforeName = false
+        position++
+        break
+      case comma:
+        beforeName = names.isObject(depth)
+        position++
+        break
+      case minus:
+      case 0x30: // 0
+      case 0x31:
+      case 0x32:
+      case 0x33:
+      case 0x34:
+      case 0x35:
+      case 0x36:
+      case 0x37:
+      case 0x38:
+      case 0x39: {
+        const end = endOfNumber(text, position)
+        if (!comesBack(text, position, end)) {
+          const token = text.slice(position, Math.min(end, position + 40))
+          const message = `is the number ${token}, which would come back as ${Number(text.slice(position, end))}; send it as a string`
+          return { rule: 'number', message, path: pathTo(text, position) }
+        }
+        position = end
+        break
+      }
+      default:
+        position++
+    }
+  }
+  return undefined
+}
+
+const loneSurrogate =
+  'holds half of a surrogate pair, which is no Unicode and has no UTF-8; send whole characters'
+
+function tooDeep(text: string, position: number, depthMax: number): TextFinding {
+  const message = `is nested deeper than ${depthMax} levels; a value may have ${valueDepthMax}`
+  return { rule: 'depth', message, path: pathTo(text, position).slice(0, 8) }
+}
+
+/** The index of the quote that ends the string that begins at `start`, or −1. */
+function endOfString(text: string, start: number, hasEscapes: boolean): number {
+  let end = text.indexOf('"', start + 1)
+  if (!hasEscapes) return end
+  while (end !== -1) {
+    let backslashes = 0
+    while (text.charCodeAt(end - 1 - backslashes) === backslash) backslashes++
+    if (backslashes % 2 === 0) return end
+    end = text.indexOf('"', end + 1)
+  }
+  return -1
+}
+
+function endOfNumber(text: string, start: number): number {
+  let end = start + 1
+  for (;;) {
+    const code = text.charCodeAt(end)
+    const isPart =
+      (code >= 0x30 && code <= 0x39) ||
+      code === dot ||
+      (code | 0x20) === 0x65 ||
+      code === plus ||
+      code === minus
+    if (!isPart) return end
+    end++
+  }
+}
+
+/**
+ * Whether a number in a text is the number that `JSON.stringify(JSON.parse(text))` writes, whatever the way of
+ * writing it: 1.0 and 1 are one number.
+ *
+ * A number of at most 15 significant digits and an ordinary size survives the way through a double (C's
+ * DBL_DIG); a short text without exponent is such a number. All others are compared digit by digit.
+ */
+function comesBack(text: string, start: number, end: number): boolean {
+  const negative = text.charCodeAt(start) === minus
+  if (end - start <= 15 && !negative && !/e/i.test(text.slice(start, end))) return true
+  const token = text.slice(start, end)
+  const number = Number(token)
+  if (Number.isNaN(number)) return true // No JSON: the parser says so.
+  if (!Number.isFinite(number)) return false
+  if (number === 0) return !negative && isZero(token)
+  return canonical(token) === canonical(String(number))
+}
+
+function isZero(token: string): boolean {
+  return /^-?[0.]*(?:e|$)/i.test(token)
+}
+
+/** A non-zero decimal as its digits without zeros around them, and the power of ten of the last one. */
+function canonical(token: string): string {
+  const [mantissa = '', exponent = '0'] = token.toLowerCase().split('e')
+  const unsigned = mantissa.startsWith('-') ? mantissa.slice(1) : mantissa
+  const [whole = '', fraction = ''] = unsigned.split('.')
+  const digits = `${whole}${fraction}`.replace(/^0+/, '')
+  const significant = trimZeros(digits)
+  const power = Number(exponent) - fraction.length + (digits.length - significant.length)
+  return `${mantissa.startsWith('-') ? '-' : ''}${significant}e${power}`
+}
+
+/** Without zeros at the end. A regular expression would take quadratic time on `1000…0001`. */
+function trimZeros(digits: string): string {
+  let end = digits.length
+  while (end > 0 && digits.charCodeAt(end - 1) === 0x30) end--
+  return digits.slice(0, end)
+}
+
+/** Whether a string in a well-formed text has an escape `\uD8xx` … `\uDFxx` that is no half of a pair. */
+function hasLoneSurrogate(text: string, start: number, end: number): boolean {
+  let position = text.indexOf('\\', start)
+  while (position !== -1 && position < end) {
+    const kind = surrogateAt(text, position)
+    if (kind === 'low') return true
+    if (kind === 'high') {
+      if (surrogateAt(text, position + 6) !== 'low') return true
+      position += 6
+    }
+    position = text.indexOf('\\', position + (kind === undefined ? 2 : 6))
+  }
+  return false
+}
+
+function surrogateAt(text: string, position: number): 'high' | 'low' | undefined {
+  if (text.charCodeAt(position) !== backslash || text.charCodeAt(position + 1) !== 0x75) return undefined
+  const unit = Number.parseInt(text.slice(position + 2, position + 6), 16)
+  if (unit >= 0xd800 && unit <= 0xdbff) return 'high'
+  if (unit >= 0xdc00 && unit <= 0xdfff) return 'low'
+  return undefined
+}
+
+/**
+ * The names of the objects that are open, to find one that occurs twice. Most objects have a few names that
+ * differ in length, first or last letter, which a mask of 32 bits shows without making a string.
+ */
+class NamesInScope {
+  readonly #text: string
+  readonly #isObject: boolean[] = [false]
+  readonly #masks: number[] = [0]
+  /** Where the names of each level begin in `#starts` and `#ends`. */
+  readonly #firsts: number[] = [0]
+  readonly #starts: number[] = []
+  readonly #ends: number[] = []
+  /** Instead of the lists, for an object of many names or of names with escapes. */
+  readonly #sets: (Set<string> | undefined)[] = [undefined]
+  #depth = 0
+  #count = 0
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  enter(depth: number): void {
+    this.#depth = depth
+    this.#isObject[depth] = true
+    this.#masks[depth] = 0
+    this.#firsts[depth] = this.#count
+    this.#sets[depth] = undefined
+  }
+
+  enterArray(depth: number): void {
+    this.#depth = depth
+    this.#isObject[depth] = false
+    this.#firsts[depth] = this.#count
+  }
+
+  leave(depth: number): void {
+    if (depth < 0) return
+    this.#count = this.#firsts[this.#depth] ?? 0
+    this.#depth = depth
+  }
+
+  isObject(depth: number): boolean {
+    return this.#isObject[depth] === true
+  }
+
+  /** Whether the name between two positions has occurred in the innermost object; from now on it has. */
+  has(start: number, end: number): boolean {
+    const text = this.#text
+    const depth = this.#depth
+    const set = this.#sets[depth]
+    if (set !== undefined) return hasOrAdd(set, unescape(text, start - 1, end + 1))
+    const first = this.#firsts[depth] ?? 0
+    const length = end - start
+    const hash = length * 5 + text.charCodeAt(start) * 3 + text.charCodeAt(end - 1)
+    const bit = 1 << (hash & 31)
+    const mask = this.#masks[depth] ?? 0
+    const isOrdinary = this.#count - first < namesInListMax && !hasBackslash(text, start, end)
+    if (!isOrdinary) {
+      const names = new Set<string>()
+      for (let index = first; index < this.#count; index++) {
+        names.add(text.slice(this.#starts[index], this.#ends[index]))
+      }
+      this.#sets[depth] = names
+      return hasOrAdd(names, unescape(text, start - 1, end + 1))
+    }
+    if ((mask & bit) !== 0) {
+      const name = text.slice(start, end)
+      for (let index = first; index < this.#count; index++) {
+        const otherStart = this.#starts[index] ?? 0
+        if ((this.#ends[index] ?? 0) - otherStart === length && text.startsWith(name, otherStart)) return true
+      }
+    }
+    this.#masks[depth] = mask | bit
+    this.#starts[this.#count] = start
+    this.#ends[this.#count] = end
+    this.#count++
+    return false
+  }
+}
+
+/** Above this many names, searching a list of them costs more than a set. */
+const namesInListMax = 16
+
+function hasBackslash(text: string, start: number, end: number): boolean {
+  for (let position = start; position < end; position++) {
+    if (text.charCodeAt(position) === backslash) return true
+  }
+  return false
+}
+
+function hasOrAdd(set: Set<string>, item: string): boolean {
+  if (set.has(item)) return true
+  set.add(item)
+  return false
+}
+
+/** The string literal between two positions, quotes included; as it is written where it is no JSON. */
+function unescape(text: string, start: number, end: number): string {
+  const literal = text.slice(start, end)
+  if (!literal.includes('\\')) return literal.slice(1, -1)
+  try {
+    return String(JSON.parse(literal))
+  } catch {
+    return literal
+  }
+}
+
+/** The path to the value or name at a position. Slow: only for texts that are refused. */
+function pathTo(text: string, target: number): (string | number)[] {
+  const path: (string | number)[] = []
+  let position = 0
+  let beforeName = false
+  while (position < target) {
+    switch (text.charCodeAt(position)) {
+      case quote: {
+        const end = endOfString(text, position, true)
+        if (end === -1) return path
+        if (beforeName) path[path.length - 1] = unescape(text, position, end + 1)
+        beforeName = false
+        position = end
+        break
+      }
+      case openBrace:
+        path.push('')
+        beforeName = true
+        break
+      case openBracket:
+        path.push(0)
+        break
+      case closeBrace:
+      case closeBracket:
+        path.pop()
+        beforeName = false
+        break
+      case comma: {
+        const step = path.at(-1)
+        if (typeof step === 'number') path[path.length - 1] = step + 1
+        else beforeName = step !== undefined
+        break
+      }
+      default:
+    }
+    position++
+  }
+  // At a name, the fault is the object's.
+  if (beforeName) path.pop()
+  return path
+}
+
+const quote = 0x22
+const plus = 0x2b
+const comma = 0x2c
+const minus = 0x2d
+const dot = 0x2e
+const openBracket = 0x5b
+const backslash = 0x5c
+const closeBracket = 0x5d
+const openBrace = 0x7b
+const closeBrace = 0x7d

@@ -1,0 +1,148 @@
+/**
+ * Every limit of the wire, each with its reason. Bytes are bytes of UTF-8; times are in milliseconds.
+ *
+ * A limit is there so that one sender can neither hold the memory of a server nor stop it from serving others.
+ * What a client sends is bounded by {@link lineBytesMax}. What it is *answered* is not: a reply may hold many
+ * values, each as long as a line. Replies have their own bound, {@link replyBytesMax}, which a reader of this
+ * protocol has to allow for.
+ */
+
+/** The version of this protocol. Both sides must speak the same. */
+export const protocolVersion = 1
+
+const kibi = 1024
+const mebi = 1024 * kibi
+
+// ── what a client sends ──────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * One line from a client, its `\n` not counted. Parsing this much takes some 10 ms, the longest that one sender
+ * may keep the others waiting. NATS and MQTT brokers have the same default for a message.
+ */
+export const lineBytesMax = 1 * mebi
+
+/** A connection that has not shown that it knows the secret can make the server hold this much, and no more. */
+export const lineBytesBeforeAuthenticationMax = 16 * kibi
+
+/** Keys are held in memory on every server, in a map and in a sorted index. */
+export const keyBytesMax = 1024
+
+/** Nested arrays and objects in one value; a scalar has 0. Everything recursive stays far from the stack's end. */
+export const valueDepthMax = 64
+
+/**
+ * Levels that a message puts around a value, at most: a JSON-RPC batch array, the message, its params, `writes`
+ * and one write. A whole line may be this much deeper than a value.
+ */
+export const envelopeDepthMax = 5
+
+/** Writes of one `batch`: they are applied in one step, which should take milliseconds. */
+export const batchWritesMax = 10_000
+
+/**
+ * The text of an update's writes as servers pass it on. It can be longer than the line that it came in, for
+ * `1e20` becomes `100000000000000000000`; this bound makes sure that an update fits a peer's frame all the same.
+ */
+export const writesBytesMax = 1 * mebi
+
+/** Keys of one `read`. */
+export const readKeysMax = 1_000
+
+/** What `keys` lists where the request has no `limit`. */
+export const keysLimitDefault = 1_000
+
+/** The most that `keys` lists at once; `next` says where to go on. */
+export const keysLimitMax = 10_000
+
+/** Messages in one JSON-RPC batch array. */
+export const rpcBatchLengthMax = 1_000
+
+/** A session's name, a request's id as a string: as long as a key is reasonable, longer is a mistake. */
+export const nameBytesMax = 1024
+
+// ── connections ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** Client connections of one server. Each costs a file descriptor and some 10 KiB. */
+export const clientConnectionsMax = 1_024
+
+/**
+ * Requests of one connection that are not answered yet. Above it, the server stops reading that socket, so that
+ * TCP tells the client to slow down; it refuses nothing.
+ */
+export const requestsInFlightMax = 1_024
+
+/** Watches of one connection. Each live one costs a comparison per update. */
+export const watchesPerClientMax = 64
+
+/** Between a line's first byte and its `\n`. So nobody holds a buffer by sending a byte now and then. */
+export const finishLineMs = 10_000
+
+/** Between a connection's start and its first whole line, where the server is asked to prove who it talks to. */
+export const firstMessageMs = 10_000
+
+/** Between a connection's start and the proof that it knows the secret, where the server has one. */
+export const authenticateMs = 10_000
+
+/** How long a connection that was answered with a fatal error may linger so that the answer arrives. */
+export const lingerMs = 1_000
+
+/**
+ * Sent to a client and not yet taken by its socket. Past this the client is stalled: its watches fall back to
+ * catching up and its requests are not read until it has drained.
+ */
+export const clientOutboxBytesMax = 4 * mebi
+
+/** As {@link clientOutboxBytesMax} for a peer: past this its link is closed, and it pulls after it comes back. */
+export const peerOutboxBytesMax = 32 * mebi
+
+// ── answers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * One line to a client: a reply or a push. A request whose answer would be longer is answered with error −32010
+ * and asked to take less at once; a push leaves the values of conflicting versions out.
+ */
+export const replyBytesMax = 16 * mebi
+
+// ── peers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * One frame of a peer. An update is always sent in one frame, and is at most its writes, {@link writesBytesMax},
+ * and an envelope whose only part that grows is `dependencies`: at most one entry, some 70 bytes, for each
+ * origin. So does a whole cut. Three mebibytes for either are 40,000 origins: as many starts of processes that
+ * each wrote something.
+ */
+export const peerLineBytesMax = 4 * mebi
+
+/** A frame of several updates is split before it gets longer than this. It is parsed in a few milliseconds. */
+export const peerFrameBytesMax = 1 * mebi
+
+/** Updates in one frame. A page of the log has at most 1,000; a frame of a faulty peer is bounded too. */
+export const frameUpdatesMax = 10_000
+
+/** Versions in one `peer.ask` or `peer.tell`: people read the answer. */
+export const askedVersionsMax = 1_000
+
+/** Servers that one message may name. A mesh connects each to each; a hundred would be many. */
+export const membersMax = 1_024
+
+/** How long a server that holds an id may take to answer a ping before another with that id replaces it (R7). */
+export const pingTimeoutMs = 1_000
+
+// ── the causal buffer (R3) ───────────────────────────────────────────────────────────────────────────────
+
+/** Updates that may wait at one server: a wave of 10⁵ in the worst order fits. */
+export const bufferUpdatesMax = 100_000
+
+/** Their bytes. What does not fit is dropped and pulled again later. */
+export const bufferBytesMax = 64 * mebi
+
+// ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How long a request may take where it does not say. */
+export const timeoutMsDefault = 5_000
+
+/** The most that a request may ask for. */
+export const timeoutMsMax = 60_000
+
+/** What `link` with `delay` accepts: an hour. */
+export const linkDelayMsMax = 3_600_000

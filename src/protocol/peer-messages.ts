@@ -1,0 +1,412 @@
+import type { Cut } from '../replica/cut.ts'
+import type { PeerMessage, VersionKeys } from '../replica/messages.ts'
+import type { Update } from '../replica/update.ts'
+import type { Origin, ServerId } from '../replica/version.ts'
+import { invalidParams, protocolError, type ProtocolError } from './errors.ts'
+import { hex32At } from './client-messages.ts'
+import { encodeNotice } from './json-rpc.ts'
+import {
+  askedVersionsMax,
+  batchWritesMax,
+  frameUpdatesMax,
+  nameBytesMax,
+  peerFrameBytesMax,
+  protocolVersion,
+} from './limits.ts'
+import {
+  booleanAt,
+  countAt,
+  cutAt,
+  cutToWire,
+  expected,
+  faultOfValue,
+  hostAt,
+  isKey,
+  isOrigin,
+  keyAt,
+  linkStateAt,
+  listAt,
+  membersAt,
+  objectAt,
+  originAt,
+  portAt,
+  serverIdAt,
+  textAt,
+  timestampAt,
+  versionAt,
+  versionToWire,
+  type Member,
+  type ParsedObject,
+} from './wire-forms.ts'
+
+/**
+ * What servers say to each other. Every server dials every other; on the connection that it dialled it sends,
+ * and nothing but answers comes back. It begins with the request `peer.hello`; afterwards the replica's messages
+ * travel as notifications, and `peer.ping` asks whether anybody is there.
+ *
+ * Members that are not known here are kept on an update, which is passed on as it came, and ignored on all other
+ * messages: a newer release may say more.
+ */
+export type PeerCall =
+  | PeerMessage
+  | { readonly kind: 'hello'; readonly hello: PeerHelloParams }
+  | { readonly kind: 'ping' }
+  | { readonly kind: 'members'; readonly members: readonly Member[] }
+
+/** What a server says of itself when it dials another. */
+export interface PeerHelloParams {
+  readonly server: ServerId
+  readonly origin: Origin
+  readonly protocol: number
+  /** Where it listens; without a host, at the address that it dials from. */
+  readonly address?: { readonly host?: string; readonly port: number }
+  /** Its proof that it knows the secret. */
+  readonly token?: string
+  /** The servers that it knows. */
+  readonly members: readonly Member[]
+}
+
+/** What a server answers to `peer.hello`. */
+export interface PeerHelloResult {
+  readonly server: ServerId
+  readonly origin: Origin
+  readonly protocol: number
+  readonly applied: Cut
+  readonly members: readonly Member[]
+}
+
+/**
+ * The gate for what a peer sends.
+ *
+ * @param params as parsed; updates and their writes are used as they are, without a copy.
+ * @param bytes the length of the frame in bytes.
+ * @throws ProtocolError −32601, −32602 with the path, −32010; −32005 for a greeting in another protocol.
+ */
+export function checkPeerMessage(method: string, params: unknown, bytes: number): PeerCall {
+  const given = params === undefined ? {} : objectAt(params, 'params')
+  switch (method) {
+    case 'peer.updates':
+      return { kind: 'updates', updates: updatesAt(given.updates), bytes }
+    case 'peer.page':
+      return {
+        kind: 'page',
+        pull: countAt(given.pull, 'params.pull', { min: 1 }),
+        updates: updatesAt(given.updates),
+        more: booleanAt(given.more, 'params.more'),
+        bytes,
+      }
+    case 'peer.pull':
+      return {
+        kind: 'pull',
+        pull: countAt(given.pull, 'params.pull', { min: 1 }),
+        applied: cutAt(given.applied, 'params.applied'),
+        except: listAt(given.except, 'params.except', askedVersionsMax).map((origin, index) =>
+          originAt(origin, `params.except[${index}]`),
+        ),
+      }
+    case 'peer.cut':
+      return { kind: 'cut', entries: cutAt(given.entries, 'params.entries') }
+    case 'peer.link':
+      return { kind: 'link', state: linkStateAt(given, 'params') }
+    case 'peer.ask':
+      return {
+        kind: 'ask',
+        question: countAt(given.question, 'params.question', { min: 1 }),
+        key: keyAt(given.key, 'params.key'),
+        versions: versionsAt(given.versions, 'params.versions'),
+      }
+    case 'peer.tell':
+      return {
+        kind: 'tell',
+        question: countAt(given.question, 'params.question', { min: 1 }),
+        siblings: versionsAt(given.siblings, 'params.siblings'),
+        keys: listAt(given.keys, 'params.keys', askedVersionsMax).map((item, index) =>
+          versionKeysAt(item, `params.keys[${index}]`),
+        ),
+      }
+    case 'peer.members':
+      return { kind: 'members', members: membersAt(given.members, 'params.members') }
+    case 'peer.hello':
+      return { kind: 'hello', hello: helloOf(given) }
+    case 'peer.ping':
+      return { kind: 'ping' }
+    default: {
+      const message = `there is no method ${method.slice(0, 40)} between servers of protocol ${protocolVersion}; run the same release on all`
+      throw protocolError('unknownMethod', message)
+    }
+  }
+}
+
+/** @throws ProtocolError −32005 where the other side speaks another protocol, −32602 for what is no answer. */
+export function checkPeerHelloResult(result: unknown): PeerHelloResult {
+  const given = objectAt(result, 'result')
+  const protocol = protocolAt(given.protocol, 'result.protocol')
+  return {
+    server: serverIdAt(given.server, 'result.server'),
+    origin: ownOriginAt(given, 'result'),
+    protocol,
+    applied: cutAt(given.applied, 'result.applied'),
+    members: membersAt(given.members, 'result.members'),
+  }
+}
+
+/** The answer to `challenge`: the other side's nonce and its proof. */
+export function checkChallengeResult(result: unknown): { readonly nonce: string; readonly proof: string } {
+  const { nonce, proof } = objectAt(result, 'result')
+  return { nonce: hex32At(nonce, 'result.nonce'), proof: hex32At(proof, 'result.proof') }
+}
+
+// ── writing ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * The text of one message of the replica: one line, or, where its updates would make a line too long, several.
+ *
+ * A page that is too long goes as `peer.updates` first and ends as the `peer.page`: links keep their order, and
+ * a receiver does the same with the updates of both. What a `peer.ask` or `peer.tell` cannot carry is left out:
+ * `why` then says less.
+ */
+export function encodePeerMessage(message: PeerMessage): string {
+  switch (message.kind) {
+    case 'updates': {
+      const frames = framesOf(message.updates)
+      return frames.map((updates) => `${updatesHead}${updates}]}}\n`).join('')
+    }
+    case 'page': {
+      const frames = framesOf(message.updates)
+      const last = frames.pop() ?? ''
+      const before = frames.map((updates) => `${updatesHead}${updates}]}}\n`).join('')
+      const { pull, more } = message
+      return `${before}{"jsonrpc":"2.0","method":"peer.page","params":{"pull":${pull},"more":${more},"updates":[${last}]}}\n`
+    }
+    case 'pull': {
+      const { pull, applied, except } = message
+      return encodeNotice({ method: 'peer.pull', params: { pull, applied: cutToWire(applied), except } })
+    }
+    case 'cut':
+      return encodeNotice({ method: 'peer.cut', params: { entries: cutToWire(message.entries) } })
+    case 'link': {
+      const { state, delayMs, queued } = message.state
+      return encodeNotice({ method: 'peer.link', params: { state, delayMs, queued } })
+    }
+    case 'ask': {
+      const { question, key } = message
+      const versions = message.versions.slice(0, askedVersionsMax).map(versionToWire)
+      return encodeNotice({ method: 'peer.ask', params: { question, key, versions } })
+    }
+    case 'tell': {
+      const { question } = message
+      const siblings = message.siblings.slice(0, askedVersionsMax).map(versionToWire)
+      const keys = keysThatFit(message.keys).map((item) => ({
+        version: versionToWire(item.version),
+        keys: item.keys,
+      }))
+      return encodeNotice({ method: 'peer.tell', params: { question, siblings, keys } })
+    }
+  }
+}
+
+/** The notification that tells a peer of other servers. */
+export function encodeMembers(members: readonly Member[]): string {
+  return encodeNotice({ method: 'peer.members', params: { members } })
+}
+
+/**
+ * The text of one update: `JSON.stringify` of it, remembered for a while, because the same update goes to every
+ * peer.
+ */
+export function encodeUpdate(update: Update): string {
+  return textOf(update).text
+}
+
+interface UpdateText {
+  readonly text: string
+  readonly bytes: number
+}
+
+/**
+ * Two generations of texts: when the younger has grown to its bound, the older is let go. An update is held by
+ * the log for good, so its text must not be.
+ */
+let youngTexts = new WeakMap<Update, UpdateText>()
+let oldTexts = new WeakMap<Update, UpdateText>()
+let youngBytes = 0
+const generationBytesMax = 4 << 20
+
+function textOf(update: Update): UpdateText {
+  const known = youngTexts.get(update) ?? oldTexts.get(update)
+  if (known !== undefined) return known
+  const text = JSON.stringify(update)
+  const made = { text, bytes: Buffer.byteLength(text) }
+  if (youngBytes > generationBytesMax) {
+    oldTexts = youngTexts
+    youngTexts = new WeakMap()
+    youngBytes = 0
+  }
+  youngTexts.set(update, made)
+  youngBytes += made.bytes
+  return made
+}
+
+const updatesHead = '{"jsonrpc":"2.0","method":"peer.updates","params":{"updates":['
+
+/** The updates' texts, joined by commas, in as few parts as fit frames. */
+function framesOf(updates: readonly Update[]): string[] {
+  const frames: string[] = []
+  let frame = ''
+  let frameBytes = 0
+  for (const update of updates) {
+    const { text, bytes } = textOf(update)
+    if (frameBytes > 0 && frameBytes + bytes > peerFrameBytesMax) {
+      frames.push(frame)
+      frame = ''
+      frameBytes = 0
+    }
+    frame = frameBytes === 0 ? text : `${frame},${text}`
+    frameBytes += bytes + 1
+  }
+  if (frameBytes > 0) frames.push(frame)
+  return frames
+}
+
+function keysThatFit(items: readonly VersionKeys[]): readonly VersionKeys[] {
+  const fitting: VersionKeys[] = []
+  let length = 0
+  for (const item of items.slice(0, askedVersionsMax)) {
+    for (const key of item.keys) length += 3 * key.length
+    if (length > peerFrameBytesMax) break
+    fitting.push(item)
+  }
+  return fitting
+}
+
+// ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
+
+function updatesAt(value: unknown): readonly Update[] {
+  const updates = listAt(value, 'params.updates', frameUpdatesMax)
+  for (let index = 0; index < updates.length; index++) {
+    if (!isUpdate(updates[index])) throw faultOfUpdate(updates[index], `params.updates[${index}]`)
+  }
+  return updates as readonly Update[]
+}
+
+/**
+ * Whether something is an update by its form (R2); whether it can be, as R1 demands, the replica decides. It says
+ * no more than yes or no because it runs for every update; {@link faultOfUpdate} finds out why.
+ */
+function isUpdate(value: unknown): value is Update {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const update = value as ParsedObject
+  const { origin, timestamp, previous, dependencies, writes } = update
+  if (!isOrigin(origin) || !isCount(timestamp, 1) || !isCount(previous, 0)) return false
+  if (typeof dependencies !== 'object' || dependencies === null || Array.isArray(dependencies)) return false
+  for (const other in dependencies) {
+    if (!isOrigin(other) || !isCount((dependencies as ParsedObject)[other], 1)) return false
+  }
+  for (const name in update) {
+    if (!ownNames.has(name) && faultOfValue(update[name]) !== undefined) return false
+  }
+  if (!Array.isArray(writes) || writes.length === 0 || writes.length > batchWritesMax) return false
+  for (const write of writes as readonly unknown[]) if (!isWrite(write)) return false
+  return writes.length === 1 || repeatedKey(writes as readonly { readonly key: string }[]) === undefined
+}
+
+const ownNames: ReadonlySet<string> = new Set(['origin', 'timestamp', 'previous', 'dependencies', 'writes'])
+
+function isWrite(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const write = value as ParsedObject
+  if (!isKey(write.key)) return false
+  if (write.deleted !== undefined) return write.deleted === true && write.value === undefined
+  return write.value !== undefined && faultOfValue(write.value) === undefined
+}
+
+function isCount(value: unknown, min: number): boolean {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= min
+}
+
+function repeatedKey(writes: readonly { readonly key: string }[]): string | undefined {
+  const keys = new Set<string>()
+  for (const { key } of writes) {
+    if (keys.has(key)) return key
+    keys.add(key)
+  }
+  return undefined
+}
+
+/** Why {@link isUpdate} says no. Throws where one of the readers does. */
+function faultOfUpdate(value: unknown, path: string): ProtocolError {
+  const update = objectAt(value, path)
+  originAt(update.origin, `${path}.origin`)
+  timestampAt(update.timestamp, `${path}.timestamp`)
+  countAt(update.previous, `${path}.previous`, { min: 0 })
+  cutAt(update.dependencies, `${path}.dependencies`)
+  for (const name in update) {
+    const fault = ownNames.has(name) ? undefined : faultOfValue(update[name])
+    if (fault !== undefined) return invalidParams(`${path}[${JSON.stringify(name)}]`, fault)
+  }
+  const writes = listAt(update.writes, `${path}.writes`, batchWritesMax)
+  if (writes.length === 0)
+    return invalidParams(`${path}.writes`, 'is empty; an update writes at least one key')
+  for (const [index, item] of writes.entries()) {
+    const at = `${path}.writes[${index}]`
+    const write = objectAt(item, at)
+    keyAt(write.key, `${at}.key`)
+    if (write.deleted !== undefined && write.deleted !== true)
+      return expected(`${at}.deleted`, 'true, or absent', write.deleted)
+    if (write.deleted === true && write.value !== undefined)
+      return invalidParams(`${at}.value`, 'stands next to deleted')
+    if (write.deleted === undefined && write.value === undefined)
+      return invalidParams(`${at}.value`, 'is missing')
+    const fault = faultOfValue(write.value)
+    if (fault !== undefined) return invalidParams(`${at}.value`, fault)
+  }
+  return invalidParams(`${path}.writes`, 'names a key twice')
+}
+
+function versionsAt(value: unknown, path: string): ReturnType<typeof versionAt>[] {
+  return listAt(value, path, askedVersionsMax).map((item, index) => versionAt(item, `${path}[${index}]`))
+}
+
+function versionKeysAt(value: unknown, path: string): VersionKeys {
+  const { version, keys } = objectAt(value, path)
+  return {
+    version: versionAt(version, `${path}.version`),
+    keys: listAt(keys, `${path}.keys`, batchWritesMax).map((key, index) =>
+      keyAt(key, `${path}.keys[${index}]`),
+    ),
+  }
+}
+
+function helloOf(given: ParsedObject): PeerHelloParams {
+  const protocol = protocolAt(given.protocol, 'params.protocol')
+  const { address, token } = given
+  return {
+    server: serverIdAt(given.server, 'params.server'),
+    origin: ownOriginAt(given, 'params'),
+    protocol,
+    ...(address === undefined ? {} : { address: helloAddressAt(address, 'params.address') }),
+    ...(token === undefined ? {} : { token: textAt(token, 'params.token', nameBytesMax) }),
+    members: membersAt(given.members, 'params.members'),
+  }
+}
+
+function helloAddressAt(value: unknown, path: string): { readonly host?: string; readonly port: number } {
+  const { host, port } = objectAt(value, path)
+  const checked = portAt(port, `${path}.port`)
+  return host === undefined ? { port: checked } : { host: hostAt(host, `${path}.host`), port: checked }
+}
+
+/** The origin of the server that speaks: its id is the server's. */
+function ownOriginAt(given: ParsedObject, path: string): Origin {
+  const origin = originAt(given.origin, `${path}.origin`)
+  if (origin.startsWith(`${String(given.server)}~`)) return origin
+  throw invalidParams(`${path}.origin`, `is ${origin}, which is no origin of server ${String(given.server)}`)
+}
+
+/** Comes first: in another protocol, everything else may mean something else. */
+function protocolAt(value: unknown, path: string): number {
+  const protocol = countAt(value, path, { min: 1 })
+  if (protocol === protocolVersion) return protocol
+  const message = `this server speaks protocol ${protocolVersion}, and the other one ${protocol}; run the same release on both`
+  throw protocolError('protocolVersion', message, { path, data: { protocol: protocolVersion } })
+}

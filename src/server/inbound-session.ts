@@ -1,0 +1,478 @@
+import type { Socket } from 'node:net'
+import { makeNonce, proofMatches, proofOf, type Nonces } from '../protocol/authentication.ts'
+import { encodeNotification, encodeReply, type ShellStatus } from '../protocol/client-answers.ts'
+import { checkClientRequest, type ClientCall, type ReplicaCall } from '../protocol/client-messages.ts'
+import { invalidParams, protocolError, ProtocolError } from '../protocol/errors.ts'
+import {
+  encodeBatch,
+  encodeError,
+  encodeResponse,
+  parseRpcLine,
+  type JsonRpcId,
+  type RpcLine,
+  type RpcMessage,
+} from '../protocol/json-rpc.ts'
+import {
+  authenticateMs,
+  clientOutboxBytesMax,
+  lineBytesBeforeAuthenticationMax,
+  lineBytesMax,
+  peerLineBytesMax,
+  peerOutboxBytesMax,
+  protocolVersion,
+  requestsInFlightMax,
+} from '../protocol/limits.ts'
+import type { Line } from '../protocol/line-decoder.ts'
+import { checkPeerMessage, type PeerHelloParams } from '../protocol/peer-messages.ts'
+import type { ClientId, Input } from '../replica/input.ts'
+import type { ClientResult } from '../replica/messages.ts'
+import type { Notification } from '../replica/output.ts'
+import type { Origin, ServerId } from '../replica/version.ts'
+import { Calls } from './calls.ts'
+import { Connection } from './connection.ts'
+import type { IncomingLink, Mesh } from './mesh.ts'
+import type { ServerEvent } from './narrator.ts'
+
+/** What a session needs of its server. */
+export interface SessionHost {
+  readonly server: ServerId
+  readonly origin: Origin
+  readonly secret: string | undefined
+  readonly isLab: boolean
+  readonly mesh: Mesh
+  readonly step: (input: Input) => void
+  readonly tell: (event: ServerEvent) => void
+  readonly status: () => ShellStatus
+  /** Whether one more connection may become a client's. */
+  readonly hasRoomForClient: () => boolean
+  readonly closed: () => void
+}
+
+/** A request that is not answered yet. */
+interface Pending {
+  /** Undefined for a notification, which is carried out and never answered. */
+  readonly id: JsonRpcId | undefined
+  readonly call: ReplicaCall | 'peer.hello'
+  readonly batch: Batch | undefined
+}
+
+/** A JSON-RPC batch whose answers go back together. */
+interface Batch {
+  unanswered: number
+  readonly answers: string[]
+}
+
+/**
+ * One connection that somebody else has dialled: a client's, or a peer's link to this server. Which of them shows
+ * with its first message.
+ *
+ * Requests go to the replica in the order of their arrival. Their answers are put into words only when there is
+ * room for them on their way out: what is owed to a client that does not read costs references, not text.
+ */
+export class InboundSession {
+  readonly #client: ClientId
+  readonly #host: SessionHost
+  readonly #connection: Connection
+  readonly #calls: Calls
+  #role: 'unknown' | 'client' | 'peer' = 'unknown'
+  #name: string | undefined
+  #isAuthorised: boolean
+  #nonces: Nonces | undefined
+  #authenticationTimer: NodeJS.Timeout | undefined
+  #link: IncomingLink | undefined
+  readonly #pending = new Map<number, Pending>()
+  #nextRequest = 1
+  /** Answers and pushes that wait for room, in order. Empty unless the connection is stalled. */
+  #owed: (() => void)[] = []
+  /** The connection is to close, with this as its last line, once everything before has been answered. */
+  #farewell: { readonly lastLine: string | undefined; readonly reason: string } | undefined
+
+  constructor(socket: Socket, options: { readonly client: ClientId; readonly host: SessionHost }) {
+    this.#client = options.client
+    this.#host = options.host
+    this.#isAuthorised = options.host.secret === undefined
+    this.#connection = new Connection(socket, {
+      limits: {
+        lineBytesMax: this.#isAuthorised ? lineBytesMax : lineBytesBeforeAuthenticationMax,
+        stalledBytes: clientOutboxBytesMax,
+        outboxBytesMax: peerOutboxBytesMax,
+      },
+      events: {
+        line: (line) => this.#read(line),
+        unreadable: (error) => this.refuse(error),
+        ended: () => this.#finish(undefined, 'connection closed'),
+        stalled: () => this.#host.step({ kind: 'clientStalled', client: this.#client }),
+        drained: () => this.#drained(),
+        closed: (reason) => this.#closed(reason),
+      },
+    })
+    this.#calls = new Calls((line) => {
+      this.#connection.send(line)
+      this.#connection.flush()
+    })
+    if (!this.#isAuthorised) {
+      const error = protocolError(
+        'notAuthorised',
+        `nobody has shown to know the secret within ${authenticateMs / 1_000} s`,
+      )
+      this.#authenticationTimer = setTimeout(() => this.refuse(error), authenticateMs)
+    }
+  }
+
+  get role(): 'unknown' | 'client' | 'peer' {
+    return this.#role
+  }
+
+  /** Answers a request with what the replica says. */
+  reply(number: number, result: ClientResult): void {
+    const pending = this.#pending.get(number)
+    if (pending === undefined) return
+    this.#pending.delete(number)
+    this.#say(() => this.#answer(pending, () => this.#encode(pending, result)))
+    if (this.#pending.size < requestsInFlightMax / 2 && this.#farewell === undefined)
+      this.#connection.resume()
+    this.#endIfDone()
+  }
+
+  notify(notification: Notification): void {
+    this.#say(() => this.#connection.send(encodeNotification(notification)))
+  }
+
+  /** The replica wants to know when all that it has said to this client has left. */
+  awaitDrain(): void {
+    this.#connection.awaitDrain()
+  }
+
+  flush(): void {
+    this.#connection.flush()
+  }
+
+  /** Closes with an error that says why, whether or not anything was asked. */
+  refuse(error: ProtocolError): void {
+    this.#finish(encodeError(error), error.message)
+  }
+
+  shutDown(): void {
+    const error = protocolError('shuttingDown', 'this server is shutting down; connect to another one')
+    // What was asked and not answered gets an answer; who asked nothing just sees the connection close.
+    for (const { id } of this.#pending.values()) {
+      if (id !== undefined) this.#connection.send(encodeError(error, id))
+    }
+    this.#connection.end(undefined, 'shutting down')
+  }
+
+  // ── what comes in ──────────────────────────────────────────────────────────────────────────────────────
+
+  #read(line: Line): void {
+    let parsed: RpcLine
+    try {
+      parsed = this.#role === 'peer' ? parseRpcLine(line.text, { sender: 'server' }) : parseRpcLine(line.text)
+    } catch (error) {
+      this.#refuseLine(error, undefined)
+      return
+    }
+    if (!parsed.isBatch) {
+      this.#handle(parsed.message, line.bytes, undefined)
+    } else {
+      const unanswered = parsed.messages.filter(({ kind }) => kind === 'request' || kind === 'invalid').length
+      const batch: Batch = { unanswered, answers: [] }
+      const bytes = Math.ceil(line.bytes / parsed.messages.length)
+      for (const message of parsed.messages) {
+        if (this.#connection.isOpen) this.#handle(message, bytes, batch)
+      }
+    }
+    if (this.#pending.size >= requestsInFlightMax) this.#connection.pause()
+  }
+
+  #handle(message: RpcMessage, bytes: number, batch: Batch | undefined): void {
+    switch (message.kind) {
+      case 'response':
+        this.#calls.settle(message)
+        return
+      case 'invalid':
+        this.#answerNow({ id: message.id, batch }, encodeError(message.error, message.id), message.error)
+        return
+      case 'request':
+      case 'notification': {
+        const id = message.kind === 'request' ? message.id : undefined
+        try {
+          this.#dispatch({ method: message.method, params: message.params, id, bytes, batch })
+        } catch (error) {
+          this.#refuseMessage(error, { id, batch })
+        }
+      }
+    }
+  }
+
+  #dispatch(message: Dispatched): void {
+    const { method, params, id, batch } = message
+    if (method === 'peer.ping' && id !== undefined && this.#isAuthorised) {
+      this.#answerNow({ id, batch }, encodeResponse(id, {}))
+    } else if (method.startsWith('peer.')) {
+      this.#peerMessage(message)
+    } else if (this.#role === 'peer') {
+      throw protocolError(
+        'invalidRequest',
+        `this connection is a peer's link, on which ${method} has no place`,
+      )
+    } else {
+      const call = checkClientRequest(method, params, message.bytes)
+      if (!this.#isAuthorised && call.method !== 'challenge' && call.method !== 'hello')
+        throw this.#notAuthorised()
+      this.#clientCall(call, message)
+    }
+  }
+
+  #clientCall(call: ClientCall, { id, batch }: Dispatched): void {
+    if (this.#role === 'unknown') {
+      if (!this.#host.hasRoomForClient()) {
+        throw protocolError(
+          'overloaded',
+          'this server has as many clients as it takes; try another server, or later',
+          {
+            data: { retryAfterMs: 1_000 },
+          },
+        )
+      }
+      this.#role = 'client'
+    }
+    switch (call.method) {
+      case 'challenge':
+        this.#answerNow({ id, batch }, encodeResponse(id ?? null, this.#challenge(call.nonce)))
+        return
+      case 'link':
+        this.#answerNow({ id, batch }, encodeResponse(id ?? null, this.#applyToLink(call)))
+        return
+      case 'hello':
+        this.#authorise(call.token, 'client')
+        this.#greet(call.session)
+        break
+      default:
+    }
+    const number = this.#nextRequest++
+    this.#pending.set(number, { id, call, batch })
+    this.#host.step({ kind: 'request', client: this.#client, id: number, request: call.request })
+  }
+
+  #greet(session: string | undefined): void {
+    if (this.#name !== undefined || session === undefined) return
+    this.#name = session
+    this.#host.tell({ kind: 'clientJoined', client: session })
+  }
+
+  #applyToLink(call: Extract<ClientCall, { method: 'link' }>): object {
+    const { isLab, mesh } = this.#host
+    if (!isLab)
+      throw protocolError(
+        'onlyInLab',
+        'links can be held and cut only at a server that was started with --lab',
+      )
+    const state = mesh.applyToLink(call.peer, call.action)
+    if (state !== undefined) return { peer: call.peer, ...state }
+    const known = mesh.peerIds
+    throw invalidParams(
+      'params.peer',
+      `is no peer of this server; its peers are ${known.length === 0 ? 'none' : known.join(', ')}`,
+    )
+  }
+
+  // ── peers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  #peerMessage({ method, params, id, bytes, batch }: Dispatched): void {
+    if (this.#link === undefined && method !== 'peer.hello') {
+      throw protocolError('notAuthorised', `${method} is for servers, after peer.hello`)
+    }
+    const message = checkPeerMessage(method, params, bytes)
+    switch (message.kind) {
+      case 'hello':
+        if (this.#role !== 'unknown' && this.#nonces === undefined) {
+          throw protocolError('invalidRequest', 'peer.hello must be the first message of a connection')
+        }
+        this.#acceptPeer(message.hello, { id: id ?? null, batch })
+        return
+      case 'members':
+        this.#host.mesh.learn(message.members)
+        return
+      case 'ping':
+        // A ping that asks for no answer says only that somebody is there, which the connection shows.
+        return
+      default:
+        if (this.#link !== undefined) this.#host.step({ kind: 'message', from: this.#link.peer, message })
+    }
+  }
+
+  #acceptPeer(
+    hello: PeerHelloParams,
+    to: { readonly id: JsonRpcId; readonly batch: Batch | undefined },
+  ): void {
+    if (hello.protocol !== protocolVersion) {
+      const message = `this server speaks protocol ${protocolVersion}, and server ${hello.server} speaks ${hello.protocol}`
+      throw protocolError('protocolVersion', `${message}; run the same release on both`)
+    }
+    this.#authorise(hello.token, 'peer')
+    this.#role = 'peer'
+    this.#connection.lineBytesMax = peerLineBytesMax
+    const link: IncomingLink = {
+      peer: hello.server,
+      origin: hello.origin,
+      remoteHost: this.#connection.remoteHost,
+      ping: (timeoutMs) => this.#calls.ping(timeoutMs),
+      close: (reason) => this.refuse(protocolError('invalidRequest', reason)),
+    }
+    // Whether the id is free may take a ping to find out; until then nothing more is read.
+    this.#connection.pause()
+    this.#host.mesh.accept(hello, link).then(
+      () => {
+        if (!this.#connection.isOpen) {
+          this.#host.mesh.incomingClosed(link, 'connection closed')
+          return
+        }
+        this.#link = link
+        const number = this.#nextRequest++
+        this.#pending.set(number, { id: to.id, call: 'peer.hello', batch: to.batch })
+        this.#host.step({ kind: 'request', client: this.#client, id: number, request: { method: 'hello' } })
+        if (this.#farewell === undefined) this.#connection.resume()
+      },
+      (error: unknown) => {
+        this.#refuseMessage(error, to)
+        this.#connection.flush()
+      },
+    )
+  }
+
+  // ── authentication ─────────────────────────────────────────────────────────────────────────────────────
+
+  #challenge(callerNonce: string): object {
+    const { secret } = this.#host
+    if (secret === undefined)
+      throw protocolError('invalidRequest', 'this server has no secret, so it can prove nothing')
+    this.#nonces = { caller: callerNonce, responder: makeNonce() }
+    return { nonce: this.#nonces.responder, proof: proofOf({ secret, role: 'server', nonces: this.#nonces }) }
+  }
+
+  #authorise(token: string | undefined, role: 'client' | 'peer'): void {
+    const { secret } = this.#host
+    if (secret === undefined || this.#isAuthorised) return
+    const nonces = this.#nonces
+    // One try for each challenge.
+    this.#nonces = undefined
+    if (token === undefined || nonces === undefined || !proofMatches(token, { secret, role, nonces })) {
+      throw this.#notAuthorised()
+    }
+    this.#isAuthorised = true
+    clearTimeout(this.#authenticationTimer)
+    this.#connection.lineBytesMax = lineBytesMax
+  }
+
+  #notAuthorised(): ProtocolError {
+    return protocolError(
+      'notAuthorised',
+      'this server asks for its secret first: send `challenge`, then `hello` with the proof (--secret-file does that)',
+    )
+  }
+
+  // ── what goes out ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** Says something now, or, while the connection is stalled, in its turn. */
+  #say(speak: () => void): void {
+    if (this.#connection.isStalled || this.#owed.length > 0) this.#owed.push(speak)
+    else speak()
+  }
+
+  #drained(): void {
+    const owed = this.#owed
+    let said = 0
+    while (said < owed.length && !this.#connection.isStalled) (owed[said++] as () => void)()
+    this.#owed = owed.slice(said)
+    this.#connection.flush()
+    if (this.#owed.length === 0 && !this.#connection.isStalled) {
+      this.#host.step({ kind: 'clientDrained', client: this.#client })
+    }
+    this.#endIfDone()
+  }
+
+  #encode(pending: Pending, result: ClientResult): string {
+    const id = pending.id ?? null
+    if (pending.call !== 'peer.hello') return encodeReply(id, pending.call, result, this.#host)
+    if (result.method !== 'hello') throw new Error(`a hello was answered with ${result.method}`)
+    return encodeResponse(id, {
+      server: this.#host.server,
+      origin: this.#host.origin,
+      protocol: protocolVersion,
+      applied: Object.fromEntries(result.applied),
+      members: this.#host.mesh.members(),
+    })
+  }
+
+  #answer({ id, batch }: Pick<Pending, 'id' | 'batch'>, encode: () => string): void {
+    if (id === undefined) return
+    let line: string
+    try {
+      line = encode()
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      line = encodeError(error, id)
+    }
+    if (batch === undefined) {
+      this.#connection.send(line)
+      return
+    }
+    batch.answers.push(line)
+    if (--batch.unanswered > 0) return
+    const whole = encodeBatch(batch.answers)
+    if (whole !== undefined) this.#connection.send(whole)
+  }
+
+  /** Answers what needs no replica; the error, where it is one, may cost the connection. */
+  #answerNow(to: Pick<Pending, 'id' | 'batch'>, line: string, error?: ProtocolError): void {
+    this.#say(() => {
+      this.#answer(to, () => line)
+      this.#connection.flush()
+    })
+    if (error?.closesConnection === true) this.#finish(undefined, error.message)
+  }
+
+  #refuseLine(error: unknown, id: JsonRpcId | undefined): void {
+    if (!(error instanceof ProtocolError)) throw error
+    this.#answerNow({ id: error.id ?? id ?? null, batch: undefined }, encodeError(error), error)
+  }
+
+  #refuseMessage(error: unknown, to: Pick<Pending, 'id' | 'batch'>): void {
+    if (!(error instanceof ProtocolError)) throw error
+    // A peer's messages are notifications, and a peer that sends a wrong one is told, and is not listened to further.
+    if (this.#role === 'peer' && to.id === undefined) this.refuse(error)
+    else if (to.id !== undefined || error.closesConnection) {
+      this.#answerNow({ id: to.id ?? null, batch: to.batch }, encodeError(error, to.id ?? null), error)
+    }
+  }
+
+  /** Reads no more, and closes once all that was asked before has been answered. */
+  #finish(lastLine: string | undefined, reason: string): void {
+    this.#farewell ??= { lastLine, reason }
+    this.#connection.pause()
+    this.#endIfDone()
+  }
+
+  #endIfDone(): void {
+    if (this.#farewell === undefined || this.#pending.size > 0 || this.#owed.length > 0) return
+    this.#connection.end(this.#farewell.lastLine, this.#farewell.reason)
+  }
+
+  #closed(reason: string): void {
+    clearTimeout(this.#authenticationTimer)
+    this.#calls.abandon(reason)
+    this.#pending.clear()
+    this.#owed = []
+    if (this.#link !== undefined) this.#host.mesh.incomingClosed(this.#link, reason)
+    if (this.#name !== undefined) this.#host.tell({ kind: 'clientLeft', client: this.#name })
+    this.#host.closed()
+  }
+}
+
+interface Dispatched {
+  readonly method: string
+  readonly params: unknown
+  readonly id: JsonRpcId | undefined
+  readonly bytes: number
+  readonly batch: Batch | undefined
+}

@@ -1,0 +1,320 @@
+import { showAddress, type Address } from '../protocol/address.ts'
+import type { ShellStatus } from '../protocol/client-answers.ts'
+import type { LinkAction } from '../protocol/client-messages.ts'
+import { protocolError, type ProtocolError } from '../protocol/errors.ts'
+import { pingTimeoutMs, protocolVersion } from '../protocol/limits.ts'
+import type { Input } from '../replica/input.ts'
+import type { LinkState, PeerMessage } from '../replica/messages.ts'
+import type { Origin, ServerId } from '../replica/version.ts'
+import type { PeerHelloParams, PeerHelloResult } from '../protocol/peer-messages.ts'
+import type { Member } from '../protocol/wire-forms.ts'
+import { AddressBook, type BookEntry } from './address-book.ts'
+import type { ServerEvent } from './narrator.ts'
+import type { OutgoingLink, OutgoingLinkOptions } from './outgoing-link.ts'
+
+/** The other direction of a pair of servers: a connection that a peer dialled, and sends on. */
+export interface IncomingLink {
+  readonly peer: ServerId
+  readonly origin: Origin
+  readonly remoteHost: string
+  /** @returns whether it answered in time. */
+  ping(timeoutMs: number): Promise<boolean>
+  close(reason: string): void
+}
+
+/**
+ * The full mesh: to each other server one outgoing link, which this server dials and sends on, and one
+ * incoming link, which that server dials and sends on.
+ *
+ * So a directed link is a connection of its own: one can be held or cut without the other, neither side's
+ * backlog delays the other's, and two servers that dial each other at once need no tie-break.
+ *
+ * An id belongs to one live server (R7): who comes second is refused, unless the first fails to answer a ping,
+ * for then it was a connection that had died without a word.
+ */
+export class Mesh {
+  readonly #self: { readonly server: ServerId; readonly origin: Origin }
+  readonly #book = new AddressBook()
+  readonly #links = new Map<BookEntry, OutgoingLink>()
+  /** The outgoing link in use for each server, once it has been greeted. */
+  readonly #outgoing = new Map<ServerId, OutgoingLink>()
+  readonly #incoming = new Map<ServerId, IncomingLink>()
+  readonly #step: (input: Input) => void
+  readonly #tell: (event: ServerEvent) => void
+  readonly #dial: OutgoingLinkFactory
+  readonly #idRefused: (error: ProtocolError) => void
+  /** Whether any other server has ever accepted this one. */
+  #wasAdmitted = false
+  #isStopped = false
+  #listening: Address | undefined
+
+  constructor(options: {
+    readonly server: ServerId
+    readonly origin: Origin
+    readonly step: (input: Input) => void
+    readonly tell: (event: ServerEvent) => void
+    readonly dial: OutgoingLinkFactory
+    /** No server has ever accepted this one, and one refused it because its id is taken. */
+    readonly idRefused: (error: ProtocolError) => void
+  }) {
+    this.#self = { server: options.server, origin: options.origin }
+    this.#step = options.step
+    this.#tell = options.tell
+    this.#dial = options.dial
+    this.#idRefused = options.idRefused
+  }
+
+  /** Begins to dial. @param listening where this server itself can be reached. */
+  start(listening: Address, peers: readonly Address[]): void {
+    this.#listening = listening
+    this.#book.markOwn(listening)
+    for (const address of peers) this.#learn(address, { isConfigured: true })
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    for (const link of this.#links.values()) link.stop()
+    for (const incoming of this.#incoming.values()) incoming.close('shutting down')
+  }
+
+  /** Sends a replica's message on the link to a peer, if there is one. */
+  send(to: ServerId, message: PeerMessage): void {
+    this.#outgoing.get(to)?.send(message)
+  }
+
+  flush(): void {
+    for (const link of this.#links.values()) link.flush()
+  }
+
+  /** A peer's message broke a rule (R1): its connection is closed with an error that says so. */
+  refuse(peer: ServerId, reason: string): void {
+    this.#tell({ kind: 'warning', text: `refused what server ${peer} sent: ${reason}` })
+    this.#incoming.get(peer)?.close(reason)
+  }
+
+  /** The servers that this one sends to, itself first: what others are told. */
+  members(): readonly Member[] {
+    const members: Member[] = []
+    if (this.#listening !== undefined) members.push({ id: this.#self.server, ...this.#listening })
+    for (const [id, link] of this.#outgoing) members.push({ id, ...link.address })
+    return members
+  }
+
+  status(): ShellStatus['peers'] {
+    const byId = new Map<string, ShellStatus['peers'][number]>()
+    for (const link of this.#links.values()) {
+      const id = link.peer ?? link.knownId
+      // An address that has never answered is shown too: it is where an operator looks first.
+      const name = id ?? showAddress(link.address)
+      const isUsed = id !== undefined && this.#outgoing.get(id) === link
+      if (byId.has(name) && !isUsed) continue
+      byId.set(name, {
+        id: id ?? '?',
+        address: showAddress(link.address),
+        state: isUsed ? (this.#incoming.has(id) ? 'connected' : 'sending only') : link.state,
+        link: link.linkState.state,
+      })
+    }
+    for (const incoming of this.#incoming.values()) {
+      const known = byId.get(incoming.peer)
+      if (known === undefined) {
+        byId.set(incoming.peer, {
+          id: incoming.peer,
+          address: incoming.remoteHost,
+          state: 'receiving only',
+          link: 'open',
+        })
+      } else if (known.state !== 'connected') byId.set(incoming.peer, { ...known, state: 'receiving only' })
+    }
+    return [...byId.values()]
+  }
+
+  /** What a lab does to the link to a peer. @returns undefined where there is no such peer. */
+  applyToLink(peer: ServerId, action: LinkAction): LinkState | undefined {
+    const link = this.#outgoing.get(peer) ?? [...this.#links.values()].find((link) => link.knownId === peer)
+    if (link === undefined) return undefined
+    link.applyAction(action)
+    this.#tell({ kind: 'link', peer, state: link.linkState.state, queued: link.linkState.queued })
+    return link.linkState
+  }
+
+  get peerIds(): readonly ServerId[] {
+    return [...new Set([...this.#outgoing.keys(), ...this.#incoming.keys()])]
+  }
+
+  /**
+   * Another server has dialled and said who it is.
+   *
+   * @throws ProtocolError where it is refused.
+   */
+  async accept(hello: PeerHelloParams, incoming: IncomingLink): Promise<void> {
+    const { server, origin } = hello
+    if (server === this.#self.server) throw this.#idInUse(server, this.#listening, this.#self.origin)
+    await this.#assureFree(server, origin)
+    const before = this.#incoming.get(server)
+    if (before !== undefined) {
+      // The same process dialled anew, so its former connection is of no more use to it.
+      this.#incoming.delete(server)
+      this.#step({ kind: 'peerSilent', peer: server, origin: before.origin })
+      before.close('replaced by a newer connection')
+    }
+    this.#wasAdmitted = true
+    this.#incoming.set(server, incoming)
+    this.#step({ kind: 'peerHeard', peer: server, origin })
+    const port = hello.address?.port
+    if (port !== undefined) {
+      this.#learn(
+        { host: hello.address?.host ?? incoming.remoteHost, port },
+        { isConfigured: false, id: server },
+      )
+    }
+    this.learn(hello.members)
+    this.#wakeDialer(server)
+    this.#tellIfJoined(server)
+  }
+
+  /** An incoming link has closed. */
+  incomingClosed(incoming: IncomingLink, reason: string): void {
+    if (this.#incoming.get(incoming.peer) !== incoming) return
+    this.#incoming.delete(incoming.peer)
+    this.#step({ kind: 'peerSilent', peer: incoming.peer, origin: incoming.origin })
+    if (this.#outgoing.has(incoming.peer)) this.#tell({ kind: 'peerLeft', peer: incoming.peer, reason })
+  }
+
+  /** Another server has told of these. */
+  learn(members: readonly Member[]): void {
+    for (const { id, host, port } of members) {
+      // Its address is known to work; another one for the same server would only be dialled in vain.
+      if (id !== this.#self.server && !this.#outgoing.has(id))
+        this.#learn({ host, port }, { isConfigured: false, id })
+    }
+  }
+
+  #learn(address: Address, from: { readonly isConfigured: boolean; readonly id?: ServerId }): void {
+    if (this.#isStopped) return
+    const entry = this.#book.add(address, from)
+    if (entry === undefined) return
+    const link = this.#dial({
+      entry,
+      hello: () => ({
+        ...this.#self,
+        protocol: protocolVersion,
+        ...this.#ownAddress(),
+        members: this.members(),
+      }),
+      greeted: (greeting) => this.#greeted(link, greeting),
+      closed: (reason) => this.#outgoingClosed(link, reason),
+      refused: (error) => this.#refused(link, error),
+    })
+    this.#links.set(entry, link)
+    link.start()
+  }
+
+  /** A link that this server dialled has been answered. */
+  async #greeted(link: OutgoingLink, greeting: PeerHelloResult): Promise<void> {
+    const { server, origin } = greeting
+    if (server === this.#self.server) throw this.#idInUse(server, this.#listening, origin)
+    const inUse = this.#outgoing.get(server)
+    if (inUse !== undefined && inUse.origin === origin) {
+      // Two addresses of one server: one link is enough.
+      this.#forget(link)
+      return
+    }
+    await this.#assureFree(server, origin)
+    if (!link.isOpen) return
+    this.#wasAdmitted = true
+    link.admit(greeting)
+    this.#outgoing.set(server, link)
+    this.#step({ kind: 'linkUp', peer: server, origin, applied: greeting.applied })
+    const joined: Member = { id: server, ...link.address }
+    for (const [id, other] of this.#outgoing) if (id !== server) other.sendMembers([joined])
+    this.learn(greeting.members)
+    this.#tellIfJoined(server)
+  }
+
+  #outgoingClosed(link: OutgoingLink, reason: string): void {
+    const { peer, origin } = link
+    if (peer === undefined || origin === undefined || this.#outgoing.get(peer) !== link) return
+    this.#outgoing.delete(peer)
+    this.#step({ kind: 'linkDown', peer, origin })
+    if (this.#incoming.has(peer)) this.#tell({ kind: 'peerLeft', peer, reason })
+  }
+
+  /** The other side would not have this server. */
+  #refused(link: OutgoingLink, error: ProtocolError): void {
+    if (error.data.origin === this.#self.origin) {
+      // It dialled itself, under an address that it did not know to be its own.
+      this.#book.markOwn(link.address)
+      this.#forget(link)
+      return
+    }
+    this.#tell({
+      kind: 'warning',
+      text: `${showAddress(link.address)} refused this server: ${error.message}`,
+    })
+    if (error.code === idInUseCode && !this.#wasAdmitted) this.#idRefused(error)
+  }
+
+  /**
+   * Sees to it that no other process has this id: one that answers is in its right, one that does not is gone.
+   *
+   * @throws ProtocolError −32006 where another live process has it.
+   */
+  async #assureFree(server: ServerId, origin: Origin): Promise<void> {
+    for (;;) {
+      const outgoing = this.#outgoing.get(server)
+      const incoming = this.#incoming.get(server)
+      const other = [outgoing, incoming].find((link) => link !== undefined && link.origin !== origin)
+      if (other === undefined) return
+      if (await other.ping(pingTimeoutMs)) throw this.#idInUse(server, outgoing?.address, other.origin)
+      const reason = 'it no longer answers, and its server has come back'
+      if (other === outgoing) {
+        outgoing.disconnect(reason)
+        this.#outgoingClosed(outgoing, reason)
+      } else if (incoming !== undefined) {
+        incoming.close(reason)
+        this.incomingClosed(incoming, reason)
+      }
+    }
+  }
+
+  #idInUse(server: ServerId, address: Address | undefined, origin: Origin | undefined): ProtocolError {
+    const where = address === undefined ? '' : ` at ${showAddress(address)}`
+    return protocolError(
+      'serverIdInUse',
+      `server id ${server} is in use by a running server${where}; choose another --id, or stop that one`,
+      { data: { origin, ...(address === undefined ? {} : { address: showAddress(address) }) } },
+    )
+  }
+
+  #ownAddress(): { address?: { port: number; host?: string } } {
+    if (this.#listening === undefined) return {}
+    const { host, port } = this.#listening
+    // A wildcard says nothing about where others reach it; they see that on their end of the connection.
+    return { address: host === '0.0.0.0' || host === '::' ? { port } : { host, port } }
+  }
+
+  #forget(link: OutgoingLink): void {
+    link.stop()
+    for (const [entry, other] of this.#links) {
+      if (other !== link) continue
+      this.#links.delete(entry)
+      this.#book.remove(entry.address)
+    }
+  }
+
+  /** It has just dialled us, so it is there: no reason to wait for the next attempt. */
+  #wakeDialer(server: ServerId): void {
+    for (const [entry, link] of this.#links) if (entry.id === server) link.dialSoon()
+  }
+
+  #tellIfJoined(server: ServerId): void {
+    const outgoing = this.#outgoing.get(server)
+    if (outgoing === undefined || !this.#incoming.has(server)) return
+    this.#tell({ kind: 'peerJoined', peer: server, address: showAddress(outgoing.address) })
+  }
+}
+
+type OutgoingLinkFactory = (options: Omit<OutgoingLinkOptions, 'secret'>) => OutgoingLink
+
+const idInUseCode = -32006

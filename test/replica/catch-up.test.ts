@@ -1,0 +1,445 @@
+import { describe, expect, it } from 'vitest'
+import { Mesh } from './mesh.ts'
+import { buildUpdate, originOf } from './update-builder.ts'
+
+const pullAfterMs = 200
+const pullTimeoutMs = 5_000
+
+/** Three servers, all connected and quiet. */
+function threeServers(options?: Partial<ConstructorParameters<typeof Mesh>[0]>): Mesh {
+  const mesh = new Mesh({ servers: ['1', '2', '3'], ...options })
+  mesh.connectAll()
+  mesh.settle()
+  return mesh
+}
+
+function timestampsOf(updates: readonly { readonly timestamp: number }[]): readonly number[] {
+  return updates.map(({ timestamp }) => timestamp)
+}
+
+describe('a server that keeps up', () => {
+  it('is pushed each update as it happens, and nobody pulls (R8)', () => {
+    const mesh = threeServers()
+    for (const key of ['a', 'b', 'c']) {
+      mesh.write('1', key, key)
+      mesh.run(1_000)
+    }
+    expect(mesh.read('3', 'c')).toBe('c')
+    for (const id of ['2', '3']) expect(mesh.sent(id, '1', 'pull')).toEqual([])
+    expect(mesh.sent('1', '2', 'updates')).toHaveLength(3)
+  })
+
+  it('does not pull under steady traffic, where the cut is always a little ahead of what has arrived (R8)', () => {
+    const mesh = threeServers()
+    // Each push is still in the link when the cut that shows it arrives, and arrives by itself soon after.
+    for (let count = 0; count < 40; count++) {
+      mesh.write('1', 'x', count)
+      mesh.tick(50)
+      while (mesh.queued('1', '3').length > 2) {
+        const cut = mesh.queued('1', '3').findIndex((message) => message.kind === 'cut')
+        mesh.deliver('1', '3', Math.max(0, cut))
+      }
+    }
+    expect(mesh.sent('3', '1', 'pull')).toEqual([])
+    expect(mesh.sent('3', '2', 'pull')).toEqual([])
+  })
+
+  it('is told the entries of the cut that changed, once for each tick (R8)', () => {
+    const mesh = threeServers()
+    mesh.write('1', 'x', 1)
+    mesh.write('1', 'x', 2)
+    mesh.tick(50)
+    mesh.tick(50)
+    const cuts = mesh.sent('1', '2', 'cut').map(({ entries }) => [...entries])
+    expect(cuts).toEqual([[], [[originOf('1'), 2]]])
+  })
+})
+
+describe('a server that connects', () => {
+  it('is sent at once a page of what the other wrote and it lacks (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'], limits: { page: { updatesMax: 3, bytesMax: 10_000 } } })
+    for (let count = 1; count <= 5; count++) mesh.write('1', 'x', count)
+    mesh.connect('1', '2')
+    mesh.settle()
+    expect(timestampsOf(mesh.applications('2'))).toEqual([1, 2, 3])
+    mesh.run(pullAfterMs + 100)
+    expect(timestampsOf(mesh.applications('2'))).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('pulls what the other shows in its greeting, though its cut says nothing new after that (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2', '3'] })
+    mesh.connect('1', '2')
+    mesh.write('1', 'x', 'lost')
+    mesh.run(100)
+    // 3 hears of 1's update only from the cut that came with the link.
+    mesh.connect('2', '3')
+    mesh.run(pullAfterMs + 100)
+    expect(mesh.read('3', 'x')).toBe('lost')
+  })
+
+  it('learns from a pull what the puller has, though the cut that follows repeats it (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2', '3'], limits: { page: { updatesMax: 2, bytesMax: 10_000 } } })
+    // 2 fetches from 3 in pages; the second pull shows 3 what 2 has just got from 1.
+    for (let count = 1; count <= 5; count++) mesh.write('3', 'x', count)
+    mesh.connect('2', '3')
+    mesh.settle()
+    mesh.run(pullAfterMs - 50)
+    mesh.up('1', '2')
+    mesh.write('1', 'y', 'found')
+    mesh.deliver('1', '2')
+    mesh.deliver('1', '2')
+    mesh.step('2', { kind: 'tick', nowMs: mesh.nowMs + 50 })
+    // The cut message of that tick is made to arrive after the pulls.
+    while (mesh.queued('2', '3').length > 0) mesh.deliver('2', '3', mesh.queued('2', '3').length - 1)
+    mesh.run(pullAfterMs + 200)
+    expect(mesh.read('3', 'y')).toBe('found')
+  })
+
+  it('after a restart under a new origin gets everything back, its own old updates too (R7, R8)', () => {
+    const mesh = threeServers()
+    mesh.write('1', 'x', 'old')
+    mesh.write('2', 'y', 'there')
+    mesh.run(300)
+    mesh.crash('1')
+    mesh.run(300)
+    mesh.start('1', 'b')
+    mesh.write('1', 'z', 'new')
+    mesh.connectAll()
+    mesh.run(pullAfterMs + 300)
+    expect(mesh.read('1', 'x')).toBe('old')
+    expect(mesh.read('1', 'y')).toBe('there')
+    for (const id of mesh.ids) expect(mesh.state(id)).toEqual(mesh.state('1'))
+    expect(mesh.state('2').applied.map(([origin]) => origin)).toEqual(['1~a', '1~b', '2~a'])
+  })
+
+  it('under a new origin is not disturbed by late news of the end of its old connection (R7)', () => {
+    const mesh = threeServers()
+    const old = mesh.originOf('1')
+    mesh.crash('1')
+    mesh.start('1', 'b')
+    mesh.connectAll()
+    mesh.settle()
+    mesh.step('2', { kind: 'linkDown', peer: '1', origin: old })
+    mesh.step('2', { kind: 'peerSilent', peer: '1', origin: old })
+    mesh.write('2', 'x', 1)
+    mesh.settle()
+    expect(mesh.read('1', 'x')).toBe(1)
+  })
+})
+
+describe('a peer that stops reading', () => {
+  const limits = { pushedBytesMax: 500, page: { updatesMax: 4, bytesMax: 10_000 } }
+
+  it('is owed no more than the window, gets no pushes until it has pulled to the tip, and then does (R8)', () => {
+    const mesh = threeServers({ limits })
+    for (let count = 1; count <= 20; count++) mesh.write('1', 'x', count)
+    // 100 bytes each: five fit.
+    expect(mesh.queued('1', '3')).toHaveLength(5)
+    mesh.run(pullAfterMs + 100)
+    expect(mesh.read('3', 'x')).toBe(20)
+    expect(mesh.events('3', 'pulled').map(({ count }) => count)).toEqual([4, 4, 4, 3])
+    const pulls = mesh.sent('3', '1', 'pull').length
+    mesh.write('1', 'x', 21)
+    mesh.settle()
+    expect(mesh.read('3', 'x')).toBe(21)
+    expect(mesh.sent('3', '1', 'pull')).toHaveLength(pulls)
+  })
+
+  it('frees the window by the cuts that it tells, without a pull (R8)', () => {
+    const mesh = threeServers({ limits })
+    for (let count = 1; count <= 20; count++) {
+      mesh.write('1', 'x', count)
+      if (count % 4 === 0) mesh.run(50)
+    }
+    expect(mesh.sent('1', '3', 'updates')).toHaveLength(20)
+    expect(mesh.sent('3', '1', 'pull')).toEqual([])
+  })
+
+  it('is still pushed a single update that is larger than the window (R8)', () => {
+    const mesh = threeServers({ limits })
+    mesh.writeAll('1', [{ key: 'x', value: 'large' }], 10_000)
+    mesh.settle()
+    expect(mesh.read('3', 'x')).toBe('large')
+  })
+})
+
+describe('a pull', () => {
+  it('brings updates larger than a page one by one (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'], limits: { page: { updatesMax: 10, bytesMax: 100 } } })
+    for (let count = 1; count <= 5; count++) mesh.writeAll('1', [{ key: 'x', value: count }], 1_000)
+    mesh.connect('1', '2')
+    mesh.run(pullAfterMs + 100)
+    expect(mesh.read('2', 'x')).toBe(5)
+    expect(mesh.events('2', 'pulled').map(({ count, more }) => [count, more])).toEqual([
+      [1, true],
+      [1, true],
+      [1, true],
+      [1, false],
+    ])
+  })
+
+  it('is answered with all origins together in the order of application, so that each page applies at once (R8)', () => {
+    const mesh = new Mesh({
+      servers: ['1', '2', '3'],
+      limits: { page: { updatesMax: 2, bytesMax: 10_000 }, buffer: { updatesMax: 0, bytesMax: 0 } },
+    })
+    mesh.connect('1', '2')
+    mesh.settle()
+    for (let count = 1; count <= 6; count++) {
+      mesh.write(count % 2 === 0 ? '1' : '2', 'x', count)
+      mesh.settle()
+    }
+    mesh.connect('2', '3')
+    mesh.run(1_000)
+    // Not even a buffer of nothing can stop it. What 2 pushed on connecting was dropped, and came again.
+    expect(timestampsOf(mesh.applications('3'))).toEqual([1, 2, 3, 4, 5, 6])
+    expect(mesh.events('3', 'pulled').every(({ count }) => count <= 2)).toBe(true)
+  })
+
+  it('is under way one at a time, so that nothing is fetched twice (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2', '3'] })
+    mesh.connect('1', '2')
+    mesh.write('1', 'x', 1)
+    mesh.run(100)
+    mesh.crash('1')
+    mesh.start('4', 'a')
+    mesh.connect('2', '3')
+    mesh.run(300)
+    mesh.connectAll()
+    mesh.run(1_000)
+    const pulls = [...mesh.sent('4', '2', 'pull'), ...mesh.sent('4', '3', 'pull')]
+    expect(pulls).toHaveLength(1)
+    expect(mesh.read('4', 'x')).toBe(1)
+  })
+
+  it('that is not answered in time asks another server (R8)', () => {
+    const mesh = threeServers()
+    mesh.disconnect('1', '3')
+    mesh.start('4', 'a')
+    mesh.connect('4', '2')
+    mesh.connect('4', '1')
+    mesh.run(100)
+    mesh.write('1', 'x', 'lost')
+    // 2 and 4 have it, 3 hears of it from 2 only; then 4 connects to 3 too.
+    mesh.run(50)
+    mesh.connect('3', '4')
+    mesh.settle()
+    for (let passedMs = 0; passedMs < pullAfterMs + 50; passedMs += 50) mesh.tick(50)
+    const [first, second] = mesh.sent('3', '2', 'pull').length > 0 ? ['2', '4'] : ['4', '2']
+    expect(mesh.sent('3', second as string, 'pull')).toEqual([])
+    mesh.disconnect('2', '1')
+    // The first is silent: everything between it and 3 stays where it is.
+    for (let passedMs = 0; passedMs < pullTimeoutMs + 50; passedMs += 50) {
+      mesh.tick(50)
+      while (mesh.deliver('3', second as string));
+      while (mesh.deliver(second as string, '3'));
+    }
+    expect(mesh.sent('3', first as string, 'pull')).toHaveLength(1)
+    expect(mesh.sent('3', second as string, 'pull')).toHaveLength(1)
+    expect(mesh.read('3', 'x')).toBe('lost')
+  })
+
+  it('whose server goes away is sent to another at once (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2', '3', '4'] })
+    mesh.write('1', 'x', 1)
+    mesh.connect('1', '2')
+    mesh.connect('1', '3')
+    mesh.run(100)
+    mesh.connect('4', '2')
+    mesh.connect('4', '3')
+    mesh.settle()
+    for (let passedMs = 0; passedMs < pullAfterMs + 50; passedMs += 50) mesh.tick(50)
+    const asked = mesh.sent('4', '2', 'pull').length > 0 ? '2' : '3'
+    mesh.disconnect('4', asked)
+    mesh.run(100)
+    expect(mesh.read('4', 'x')).toBe(1)
+  })
+})
+
+describe('a broken link', () => {
+  it('in one direction only is routed around: what does not come by itself is pulled from a third (R8)', () => {
+    const mesh = threeServers()
+    mesh.down('1', '3')
+    mesh.write('1', 'x', 'lost')
+    mesh.run(pullAfterMs + 150)
+    expect(mesh.read('3', 'x')).toBe('lost')
+  })
+
+  it('does not keep the cause of what a third shows from arriving (R8; Antidote #204)', () => {
+    const mesh = threeServers()
+    mesh.disconnect('1', '3')
+    mesh.write('1', 'x', 'lost')
+    mesh.settle()
+    mesh.write('2', 'y', 'sorry')
+    mesh.settle()
+    expect(mesh.read('3', 'y')).toBeUndefined()
+    mesh.run(pullAfterMs + 150)
+    expect(mesh.read('3', 'x')).toBe('lost')
+    expect(mesh.read('3', 'y')).toBe('sorry')
+  })
+
+  it('that heals brings everything written meanwhile on both sides (R8; Antidote #489)', () => {
+    const mesh = threeServers()
+    for (const id of ['1', '2']) mesh.disconnect(id, '3')
+    for (let count = 0; count < 30; count++) for (const id of mesh.ids) mesh.write(id, `${id} ${count}`, count)
+    mesh.run(500)
+    mesh.connectAll()
+    mesh.run(1_000)
+    for (const id of mesh.ids) expect(mesh.state(id)).toEqual(mesh.state('1'))
+    expect(mesh.state('1').entries).toHaveLength(90)
+  })
+})
+
+describe('a held link', () => {
+  it("is not routed around: that server's updates are pulled from nobody until it is released (R8)", () => {
+    const mesh = threeServers()
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.run(20_000, 500)
+    expect(mesh.read('2', 'y')).toBe('found')
+    expect(mesh.read('3', 'y')).toBeUndefined()
+    mesh.release('1', '3')
+    mesh.settle()
+    expect(mesh.read('3', 'y')).toBe('found')
+  })
+
+  it('lets others be pulled from, and what does not depend on the held updates comes (R8)', () => {
+    const mesh = threeServers()
+    mesh.start('4', 'a')
+    mesh.connect('4', '2')
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.write('4', 'w', 'free')
+    mesh.run(pullAfterMs + 200)
+    expect(mesh.read('3', 'w')).toBe('free')
+    expect(mesh.read('3', 'y')).toBeUndefined()
+  })
+
+  it('does not make its receiver pull from the holder, whose answer would stay in the link, while another has it (R8)', () => {
+    const mesh = threeServers()
+    mesh.start('4', 'a')
+    mesh.connect('4', '1')
+    mesh.connect('4', '2')
+    mesh.hold('1', '3')
+    mesh.write('4', 'w', 'free')
+    mesh.run(pullAfterMs + 200)
+    expect(mesh.read('3', 'w')).toBe('free')
+  })
+
+  it('is no storm of pulls, however much waits for the held update (R8)', () => {
+    const mesh = threeServers({ limits: { page: { updatesMax: 3, bytesMax: 10_000 } } })
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.settle()
+    for (let count = 0; count < 10; count++) mesh.write('2', 'z', count)
+    mesh.run(5_000)
+    expect(mesh.answer('3', 'waiting', { method: 'waiting' }).waiting).toHaveLength(10)
+    expect(mesh.sent('3', '2', 'pull').length).toBeLessThanOrEqual(5_000 / pullAfterMs)
+    mesh.release('1', '3')
+    mesh.settle()
+    expect(mesh.read('3', 'z')).toBe(9)
+  })
+
+  it('does not keep a page from reaching what is behind many updates that wait for the held one (R8)', () => {
+    const mesh = threeServers({ limits: { page: { updatesMax: 3, bytesMax: 10_000 } } })
+    mesh.start('4', 'a')
+    mesh.connect('4', '2')
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.settle()
+    for (let count = 0; count < 10; count++) mesh.write('2', 'z', count)
+    mesh.down('2', '4')
+    mesh.write('4', 'w', 'free')
+    mesh.settle()
+    mesh.run(1_000)
+    expect(mesh.read('3', 'w')).toBe('free')
+    expect(mesh.read('3', 'z')).toBeUndefined()
+  })
+
+  it('that breaks is theatre no longer, and the mesh routes around it (R8)', () => {
+    const mesh = threeServers()
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.run(1_000)
+    mesh.disconnect('1', '3')
+    mesh.run(pullAfterMs + 200)
+    expect(mesh.read('3', 'y')).toBe('found')
+  })
+})
+
+describe('the buffer', () => {
+  it('drops what does not fit, and it comes back by a pull when its turn has come (R3)', () => {
+    const mesh = threeServers({ limits: { buffer: { updatesMax: 3, bytesMax: 10_000 } } })
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.settle()
+    for (let count = 0; count < 10; count++) mesh.write('2', `z${count}`, count)
+    mesh.settle()
+    const { waiting } = mesh.answer('3', 'waiting', { method: 'waiting' })
+    expect(waiting).toHaveLength(3)
+    expect(mesh.events('3', 'dropped')).toHaveLength(7)
+    mesh.release('1', '3')
+    mesh.run(1_000)
+    expect(mesh.state('3')).toEqual(mesh.state('2'))
+  })
+
+  it('is bounded in bytes too, and an update that can never fit still applies in its turn (R3)', () => {
+    const mesh = threeServers({ limits: { buffer: { updatesMax: 100, bytesMax: 1_000 } } })
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.settle()
+    mesh.writeAll('2', [{ key: 'z', value: 'large' }], 5_000)
+    mesh.settle()
+    expect(mesh.events('3', 'dropped')).toHaveLength(1)
+    mesh.release('1', '3')
+    mesh.run(1_000)
+    expect(mesh.read('3', 'z')).toBe('large')
+  })
+})
+
+describe('an update that waits for what nobody has', () => {
+  const orphan = buildUpdate({ server: '9', timestamp: 8, needs: { gone: 7 }, key: 'k' })
+
+  it('is dropped after a minute and said to be lost (R3)', () => {
+    const mesh = threeServers()
+    mesh.step('3', { kind: 'message', from: '1', message: { kind: 'updates', updates: [orphan], bytes: 100 } })
+    mesh.run(59_000, 1_000)
+    expect(mesh.events('3', 'lost')).toEqual([])
+    mesh.run(2_000, 1_000)
+    expect(mesh.events('3', 'lost')).toEqual([
+      { kind: 'lost', update: orphan, waitsFor: [{ origin: originOf('gone'), timestamp: 7 }] },
+    ])
+    expect(mesh.answer('3', 'waiting', { method: 'waiting' }).waiting).toEqual([])
+  })
+
+  it('takes with it what waits for it in turn (R3)', () => {
+    const mesh = threeServers()
+    const next = buildUpdate({ server: '9', timestamp: 9, previous: 8 })
+    for (const update of [orphan, next]) {
+      mesh.step('3', { kind: 'message', from: '1', message: { kind: 'updates', updates: [update], bytes: 100 } })
+    }
+    mesh.run(65_000, 1_000)
+    expect(timestampsOf(mesh.events('3', 'lost').map(({ update }) => update))).toEqual([8, 9])
+  })
+
+  it('is kept while a connected server has its cause, or still runs under its origin (R3)', () => {
+    const mesh = threeServers()
+    const needsOfOne = buildUpdate({ server: '9', timestamp: 6, needs: { '1': 5 } })
+    mesh.step('3', {
+      kind: 'message',
+      from: '2',
+      message: { kind: 'updates', updates: [needsOfOne], bytes: 100 },
+    })
+    mesh.run(120_000, 1_000)
+    expect(mesh.events('3', 'lost')).toEqual([])
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.settle()
+    mesh.write('2', 'z', 'glad')
+    mesh.run(120_000, 1_000)
+    expect(mesh.events('3', 'lost')).toEqual([])
+    mesh.release('1', '3')
+    mesh.settle()
+    expect(mesh.read('3', 'z')).toBe('glad')
+  })
+})
