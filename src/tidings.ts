@@ -16,8 +16,14 @@ interface Subcommand {
 
 const subcommands: ReadonlyMap<string, Subcommand> = new Map<string, Subcommand>([
   ['server', { summary: 'run one server of a mesh', load: () => import('./server/command.ts') }],
-  ['client', { summary: 'talk to a server: at a prompt, or one command', load: () => import('./client/command.ts') }],
-  ['demo', { summary: 'watch three servers keep an effect from its cause', load: () => import('./demo/command.ts') }],
+  [
+    'client',
+    { summary: 'talk to a server: at a prompt, or one command', load: () => import('./client/command.ts') },
+  ],
+  [
+    'demo',
+    { summary: 'watch three servers keep an effect from its cause', load: () => import('./demo/command.ts') },
+  ],
 ])
 
 const exitUsage = 2

@@ -15,52 +15,40 @@
  * the error says, as `definite`, whether it certainly was not carried out.
  */
 import { parseAddresses, showAddress, type Address } from '../protocol/address.ts'
-import { valueFault } from './value-fault.ts'
-import {
-  listFrom,
-  objectFrom,
-  readResultFrom,
-  writtenFrom,
-  type Conflict,
-  type Cut,
-  type JsonValue,
-  type KeyList,
-  type LinkResult,
-  type ReadResult,
-  type Status,
-  type Story,
-  type Version,
-  type Waiting,
-  type Write,
-  type Written,
-} from './results.ts'
+import type { LinkAction } from '../protocol/client-messages.ts'
+import type {
+  ClientResults,
+  ReadValue,
+  ToldKeyVersions,
+  ToldStatus,
+  ToldStory,
+  ToldWaiting,
+} from '../protocol/client-results.ts'
+import type { JsonValue, Write } from '../replica/update.ts'
+import type { Version } from '../replica/version.ts'
 import { Session, type ClientState } from './session.ts'
 import { TidingsError } from './tidings-error.ts'
-import { Watch } from './watch.ts'
+import { valueFault } from './value-fault.ts'
+import { Watch, type GivenCut } from './watch.ts'
 
 export { TidingsError, type TidingsErrorCode } from './tidings-error.ts'
-export { serverOf, showVersion } from './results.ts'
+export { serverOf, showVersion } from '../replica/version.ts'
+export type { Cut } from '../replica/cut.ts'
+export type { LinkState } from '../replica/messages.ts'
+export type { JsonValue, Write } from '../replica/update.ts'
+export type { Origin, ServerId, Timestamp, Version } from '../replica/version.ts'
 export type {
-  Conflict,
-  Cut,
-  JsonValue,
-  KeyList,
-  KeyVersion,
-  LinkResult,
-  LinkState,
-  MissingVersion,
-  PeerStatus,
-  ReadResult,
-  Status,
-  Story,
-  Version,
-  Waiting,
-  WatchEvent,
-  Write,
-  Written,
-} from './results.ts'
+  ClientResults,
+  ReadValue,
+  ToldKeyVersions,
+  ToldMissing,
+  ToldSibling,
+  ToldStatus,
+  ToldStory,
+  ToldWaiting,
+} from '../protocol/client-results.ts'
 export type { ClientState } from './session.ts'
-export type { Watch } from './watch.ts'
+export type { GivenCut, Watch, WatchEvent } from './watch.ts'
 
 export interface ConnectOptions {
   /** What the servers' operators are told this client is called. Anything of 1 to 1,024 bytes. */
@@ -90,7 +78,10 @@ export interface ConnectOptions {
  *   answered; ERR_NOT_AUTHORISED, ERR_PROTOCOL_VERSION or ERR_NOT_TIDINGS where all that answered are of no use.
  *   The signal's reason where it was aborted.
  */
-export async function connect(servers: string | readonly string[], options: ConnectOptions = {}): Promise<Client> {
+export async function connect(
+  servers: string | readonly string[],
+  options: ConnectOptions = {},
+): Promise<Client> {
   const { signal, failFast = false, timeoutMs = timeoutMsDefault } = options
   signal?.throwIfAborted()
   const { promise, resolve, reject } = withResolvers<undefined>()
@@ -108,7 +99,10 @@ export async function connect(servers: string | readonly string[], options: Conn
       if (failFast || round.every(({ code }) => isFinal(code))) reject(summary(round))
     },
   })
-  const timer = setTimeout(() => reject(summary(failures.slice(-client.servers.length), timeoutMs)), timeoutMs)
+  const timer = setTimeout(
+    () => reject(summary(failures.slice(-client.servers.length), timeoutMs)),
+    timeoutMs,
+  )
   try {
     await promise
     return client
@@ -169,14 +163,14 @@ export class Client {
    * @param value any JSON value, nested at most 64 levels.
    * @throws TidingsError ERR_INVALID_ARGUMENT for a value that JSON cannot keep; and as all requests do.
    */
-  async write(key: string, value: JsonValue): Promise<Written> {
+  async write(key: string, value: JsonValue): Promise<ClientResults['write']> {
     requireKept(value, 'value')
-    return await this.#session.call({ method: 'write', params: { key, value }, writes: true, decode: writtenFrom })
+    return await this.#session.call('write', { key, value })
   }
 
   /** Deletes a key, whether or not it has a value here. */
-  async delete(key: string): Promise<Written> {
-    return await this.#session.call({ method: 'delete', params: { key }, writes: true, decode: writtenFrom })
+  async delete(key: string): Promise<ClientResults['delete']> {
+    return await this.#session.call('delete', { key })
   }
 
   /** Writes and deletes several keys in one update: everybody sees all of it or nothing. No key twice. */
@@ -184,35 +178,35 @@ export class Client {
     for (const [index, write] of writes.entries()) {
       if (write.deleted !== true) requireKept(write.value, `writes[${index}].value`)
     }
-    return await this.#session.call({ method: 'batch', params: { writes }, writes: true, decode: writtenFrom })
+    return await this.#session.call('batch', { writes })
   }
 
   /** What the server has for a key. */
-  async read(key: string): Promise<ReadResult> {
-    return await this.#session.call({ method: 'read', params: { key }, writes: false, decode: readResultFrom })
+  async read(key: string): Promise<ReadValue> {
+    const answer = await this.#session.call('read', { key })
+    if ('values' in answer) throw notAsAsked('read')
+    return answer
   }
 
   /** What the server has for several keys at one moment, in their order: never an effect without its cause. */
-  async readMany(keys: readonly string[]): Promise<readonly ReadResult[]> {
-    const decode = (result: unknown): readonly ReadResult[] => listFrom(result, 'values')
-    return await this.#session.call({ method: 'read', params: { keys }, writes: false, decode })
+  async readMany(keys: readonly string[]): Promise<readonly ReadValue[]> {
+    const answer = await this.#session.call('read', { keys })
+    if (!('values' in answer)) throw notAsAsked('read')
+    return answer.values
   }
 
   /**
-   * Keys that have a value, sorted.
+   * Keys that have a value, sorted by code unit.
    *
    * @param range.prefix only keys that begin with this.
    * @param range.from where to begin: the `next` of the list before.
    * @param range.limit how many at most: 1 to 10,000; 1,000 by default.
    */
-  async keys(range: { readonly prefix?: string; readonly from?: string; readonly limit?: number } = {}): Promise<KeyList> {
+  async keys(
+    range: { readonly prefix?: string; readonly from?: string; readonly limit?: number } = {},
+  ): Promise<ClientResults['keys']> {
     const { prefix, from, limit } = range
-    return await this.#session.call<KeyList>({
-      method: 'keys',
-      params: { prefix, from, limit },
-      writes: false,
-      decode: objectFrom,
-    })
+    return await this.#session.call('keys', { prefix, from, limit })
   }
 
   /**
@@ -225,7 +219,11 @@ export class Client {
    * @returns the events, and `started`, which settles when the server has begun.
    */
   watch(
-    range: { readonly prefix?: string; readonly since?: 'now' | 'start' | Cut; readonly signal?: AbortSignal } = {},
+    range: {
+      readonly prefix?: string
+      readonly since?: 'now' | 'start' | GivenCut
+      readonly signal?: AbortSignal
+    } = {},
   ): Watch {
     const { prefix = '', since = 'now', signal } = range
     const watch = new Watch({
@@ -241,46 +239,36 @@ export class Client {
   }
 
   /** The keys with conflicting versions, and these, the winner first. */
-  async conflicts(prefix = ''): Promise<readonly Conflict[]> {
-    const decode = (result: unknown): readonly Conflict[] => listFrom(result, 'keys')
-    return await this.#session.call({ method: 'conflicts', params: { prefix }, writes: false, decode })
+  async conflicts(prefix = ''): Promise<readonly ToldKeyVersions[]> {
+    const { keys } = await this.#session.call('conflicts', { prefix })
+    return keys
   }
 
   /** How the server is. */
-  async status(): Promise<Status> {
-    return await this.#session.call<Status>({ method: 'status', params: {}, writes: false, decode: objectFrom })
+  async status(): Promise<ToldStatus> {
+    return await this.#session.call('status', {})
   }
 
   /** The updates that wait for their causes at the server. */
-  async waiting(): Promise<readonly Waiting[]> {
-    const decode = (result: unknown): readonly Waiting[] => listFrom(result)
-    return await this.#session.call({ method: 'waiting', params: {}, writes: false, decode })
+  async waiting(): Promise<readonly ToldWaiting[]> {
+    return await this.#session.call('waiting', {})
   }
 
   /** The story of one key: its versions, what waits to change it, what that lacks, and who has it. */
-  async why(key: string): Promise<Story> {
-    return await this.#session.call<Story>({ method: 'why', params: { key }, writes: false, decode: objectFrom })
+  async why(key: string): Promise<ToldStory> {
+    return await this.#session.call('why', { key })
   }
 
   /**
    * Holds, releases, delays, cuts or heals the server's outgoing link to a peer; a server started with `--lab` does it.
    *
    * @param peer the id of the server at the other end.
-   * @param action `release` lets all updates go and ends the hold, or lets only the next `count` go.
-   * @param more.ms with `delay`: how long each update stays in the link, in milliseconds; 0 ends it.
+   * @param action `release` lets all updates go and ends the hold, or lets only the next `count` go; `delay` keeps
+   *   each for `ms` milliseconds.
+   * @returns the state of the link after that.
    */
-  async link(
-    peer: string,
-    action: 'hold' | 'release' | 'delay' | 'cut' | 'heal',
-    more: { readonly ms?: number; readonly count?: number } = {},
-  ): Promise<LinkResult> {
-    const { ms, count } = more
-    return await this.#session.call<LinkResult>({
-      method: 'link',
-      params: { peer, action, ms, count },
-      writes: true,
-      decode: objectFrom,
-    })
+  async link(peer: string, action: LinkAction): Promise<ClientResults['link']> {
+    return await this.#session.call('link', { peer, ...action })
   }
 
   /** Ends the client: its watches end, what waits for an answer is rejected with ERR_CLOSED. */
@@ -298,7 +286,9 @@ export class Client {
   #nearestFirst(addresses: readonly [Address, ...Address[]]): readonly [Address, ...Address[]] {
     const state = this.#session.state
     const present = addresses.find((address) => 'address' in state && showAddress(address) === state.address)
-    return present === undefined ? addresses : [present, ...addresses.filter((address) => address !== present)]
+    return present === undefined
+      ? addresses
+      : [present, ...addresses.filter((address) => address !== present)]
   }
 }
 
@@ -308,13 +298,21 @@ function addressesFrom(servers: string | readonly string[]): readonly [Address, 
   const addresses = parseAddresses(typeof servers === 'string' ? servers : servers.join(' '))
   if (typeof addresses === 'string') throw new TidingsError('ERR_INVALID_ARGUMENT', addresses)
   const [first, ...others] = addresses
-  if (first === undefined) throw new TidingsError('ERR_INVALID_ARGUMENT', 'no server is named; name at least one port')
+  if (first === undefined)
+    throw new TidingsError('ERR_INVALID_ARGUMENT', 'no server is named; name at least one port')
   return [first, ...others]
 }
 
 function requireKept(value: unknown, path: string): void {
   const fault = valueFault(value, path)
   if (fault !== undefined) throw new TidingsError('ERR_INVALID_ARGUMENT', fault)
+}
+
+function notAsAsked(method: string): TidingsError {
+  return new TidingsError(
+    'ERR_NOT_TIDINGS',
+    `the answer to ${method} makes no sense: it answers another question`,
+  )
 }
 
 /** Trying again will not change these. */
@@ -335,7 +333,9 @@ function summary(failures: readonly TidingsError[], timeoutMs?: number): Tidings
 }
 
 function closedEarly(failures: readonly TidingsError[]): TidingsError {
-  return new TidingsError('ERR_CLOSED', 'the client was closed before it was connected', { cause: failures.at(-1) })
+  return new TidingsError('ERR_CLOSED', 'the client was closed before it was connected', {
+    cause: failures.at(-1),
+  })
 }
 
 /** `Promise.withResolvers`, which Node has from 22 on. */

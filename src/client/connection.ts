@@ -2,7 +2,7 @@ import { connect as connectSocket, type Socket } from 'node:net'
 import { showAddress, isLoopback, type Address } from '../protocol/address.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import { parseRpcLine, type RpcMessage } from '../protocol/json-rpc.ts'
-import { peerEnvelopeDepthMax, replyBytesMax, valueDepthMax } from '../protocol/limits.ts'
+import { replyBytesMax } from '../protocol/limits.ts'
 import { LineDecoder, type Line } from '../protocol/line-decoder.ts'
 import { errorFromServer, TidingsError } from './tidings-error.ts'
 
@@ -122,7 +122,7 @@ export class Connection {
   }
 
   #readLine({ text, bytes }: Line): void {
-    const line = parseRpcLine(text, { depthMax: answerDepthMax })
+    const line = parseRpcLine(text, { sender: 'server' })
     for (const message of line.isBatch ? line.messages : [line.message]) {
       if (this.#isClosed) return
       if (message.kind === 'invalid') throw message.error
@@ -144,16 +144,24 @@ export class Connection {
     }
     const reason = error === undefined ? 'closed at once' : describe(error)
     const message =
-      error?.code === 'ECONNREFUSED' ? `nothing listens on ${where} (${reason})` : `cannot reach ${where} (${reason})`
-    const advice = isLoopback(this.address.host) ? `; start it: tidings server --port ${this.address.port} --id 1` : ''
+      error?.code === 'ECONNREFUSED'
+        ? `nothing listens on ${where} (${reason})`
+        : `cannot reach ${where} (${reason})`
+    const advice = isLoopback(this.address.host)
+      ? `; start it: tidings server --port ${this.address.port} --id 1`
+      : ''
     return new TidingsError('ERR_CANNOT_CONNECT', `${message}${advice}`, cause)
   }
 
   #unintelligible(error: ProtocolError): TidingsError {
     const where = showAddress(this.address)
-    return new TidingsError('ERR_NOT_TIDINGS', `what listens on ${where} is no Tidings server: ${error.message}`, {
-      cause: error,
-    })
+    return new TidingsError(
+      'ERR_NOT_TIDINGS',
+      `what listens on ${where} is no Tidings server: ${error.message}`,
+      {
+        cause: error,
+      },
+    )
   }
 
   #close(error: TidingsError): void {
@@ -165,9 +173,6 @@ export class Connection {
 }
 
 const keepAliveMs = 15_000
-
-/** A server's answers put more around a value than a client's requests do; a little room costs nothing here. */
-const answerDepthMax = valueDepthMax + peerEnvelopeDepthMax + 8
 
 /** Node's system errors in words. */
 function describe(error: NodeJS.ErrnoException): string {

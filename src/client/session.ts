@@ -1,10 +1,15 @@
 import { showAddress, type Address } from '../protocol/address.ts'
 import { makeNonce, proofMatches, proofOf } from '../protocol/authentication.ts'
-import type { ProtocolError } from '../protocol/errors.ts'
-import { encodeRequest, type RpcMessage, type RpcNotification, type RpcResponse } from '../protocol/json-rpc.ts'
+import type { ClientMethod } from '../protocol/client-messages.ts'
+import { checkClientResult, type ClientResults } from '../protocol/client-results.ts'
+import { ProtocolError } from '../protocol/errors.ts'
+import {
+  encodeRequest,
+  type RpcMessage,
+  type RpcNotification,
+  type RpcResponse,
+} from '../protocol/json-rpc.ts'
 import { lineBytesMax, protocolVersion } from '../protocol/limits.ts'
-import { hex32At } from '../protocol/client-messages.ts'
-import { objectAt, originAt, serverIdAt } from '../protocol/wire-forms.ts'
 import { Connection } from './connection.ts'
 import { errorFromServer, TidingsError } from './tidings-error.ts'
 
@@ -13,7 +18,12 @@ export type ClientState =
   /** The first connection is being made. `reason` says why the last attempt failed, once one has. */
   | { readonly status: 'connecting'; readonly address: string; readonly reason?: TidingsError }
   /** `server` is the id of the server at `address`; `origin` names the run of its process. */
-  | { readonly status: 'connected'; readonly address: string; readonly server: string; readonly origin: string }
+  | {
+      readonly status: 'connected'
+      readonly address: string
+      readonly server: string
+      readonly origin: string
+    }
   | { readonly status: 'reconnecting'; readonly address: string; readonly reason: TidingsError }
   | { readonly status: 'closed' }
 
@@ -26,22 +36,11 @@ export interface SessionOptions {
   readonly onState: (state: ClientState) => void
 }
 
-/** Something that is asked of a server. */
-export interface Request<Result> {
-  readonly method: string
-  readonly params: object
-  /** Whether it writes, so that its outcome is unknown when the connection breaks before the answer. */
-  readonly writes: boolean
-  /** Reads the answer. May throw what the readers of `wire-forms.ts` throw. */
-  readonly decode: (result: unknown) => Result
-}
-
 /** Something that wants to be subscribed on whatever connection there is. */
 export interface Subscriber {
   /** The parameters of `watch`, asked for on every connection anew. */
   readonly params: () => object
-  /** The result of `watch`. */
-  readonly subscribed: (result: unknown) => void
+  readonly subscribed: (result: ClientResults['watch']) => void
   /** A push, and how many bytes it took on the wire. */
   readonly notified: (method: string, params: unknown, bytes: number) => void
   /** The server refused, or the session was closed. Nothing follows. */
@@ -96,34 +95,29 @@ export class Session {
   /**
    * Sends a request, or keeps it for the next connection.
    *
+   * @param params as the method has them; the server checks them.
    * @throws TidingsError what the server answered, ERR_TIMEOUT, ERR_CONNECTION_LOST, ERR_CANNOT_CONNECT,
    *   ERR_CLOSED, or ERR_TOO_LARGE for a line that no server would read.
    */
-  call<Result>(request: Request<Result>, timeoutMs = this.#options.timeoutMs): Promise<Result> {
+  call<Method extends ClientMethod>(method: Method, params: object): Promise<ClientResults[Method]> {
+    const { timeoutMs } = this.#options
     return new Promise((resolve, reject) => {
       if (this.#state.status === 'closed') {
         reject(closedError())
         return
       }
       const id = this.#nextId++
-      const line = encodeRequest({ id, method: request.method, params: request.params })
+      const line = encodeRequest({ id, method, params })
       if (isTooLong(line)) {
-        reject(tooLongError(request.method, line))
+        reject(tooLongError(method, line))
         return
       }
       const call: Call = {
         id,
         line,
-        method: request.method,
-        writes: request.writes,
+        method,
         timer: setTimeout(() => this.#expire(call, timeoutMs), timeoutMs),
-        accept: (result) => {
-          try {
-            resolve(request.decode(result))
-          } catch (error) {
-            reject(unintelligible(request, error))
-          }
-        },
+        accept: (result) => settleWith(method, result, { resolve, reject }),
         reject,
       }
       if (this.#isGreeted) this.#send(call)
@@ -166,7 +160,7 @@ export class Session {
     this.#connection = undefined
     for (const call of [...this.#unsent, ...this.#sent.values()]) {
       settle(call)
-      const definite = !(call.writes && this.#sent.has(call.id))
+      const definite = !(changesState(call.method) && this.#sent.has(call.id))
       call.reject(new TidingsError(error.code, error.message, { definite, cause: error.cause ?? error }))
     }
     this.#unsent.clear()
@@ -201,22 +195,14 @@ export class Session {
   }
 
   /** Makes sure that both sides know the secret, where there is one, and that both speak the same protocol. */
-  async #greet(address: Address): Promise<Greeting> {
+  async #greet(address: Address): Promise<ClientResults['hello']> {
     const { id, secret } = this.#options
     const token = secret === undefined ? undefined : await this.#prove(secret, address)
     const params = { ...(id === undefined ? {} : { session: id }), ...(token === undefined ? {} : { token }) }
-    const greeting = await this.#converse({
-      method: 'hello',
-      params,
-      writes: false,
-      decode: (result) => {
-        const { server, origin, protocol } = objectAt(result, 'result')
-        return { server: serverIdAt(server, 'server'), origin: originAt(origin, 'origin'), protocol }
-      },
-    })
+    const greeting = await this.#converse('hello', params)
     if (greeting.protocol === protocolVersion) return greeting
     const message =
-      `${showAddress(address)} speaks protocol ${String(greeting.protocol)}, and this client ` +
+      `${showAddress(address)} speaks protocol ${greeting.protocol}, and this client ` +
       `${protocolVersion}; run the same release on both`
     throw new TidingsError('ERR_PROTOCOL_VERSION', message)
   }
@@ -224,15 +210,7 @@ export class Session {
   /** @returns this side's proof, once the server has given its own. */
   async #prove(secret: string, address: Address): Promise<string> {
     const caller = makeNonce()
-    const answer = await this.#converse({
-      method: 'challenge',
-      params: { nonce: caller },
-      writes: false,
-      decode: (result) => {
-        const { nonce, proof } = objectAt(result, 'result')
-        return { nonce: hex32At(nonce, 'nonce'), proof: hex32At(proof, 'proof') }
-      },
-    })
+    const answer = await this.#converse('challenge', { nonce: caller })
     const nonces = { caller, responder: answer.nonce }
     if (proofMatches(answer.proof, { secret, role: 'server', nonces })) {
       return proofOf({ secret, role: 'client', nonces })
@@ -242,28 +220,21 @@ export class Session {
   }
 
   /** A request that belongs to this connection: nobody waits for it but the session itself. */
-  #converse<Result>(request: Request<Result>): Promise<Result> {
+  #converse<Method extends ClientMethod>(method: Method, params: object): Promise<ClientResults[Method]> {
     return new Promise((resolve, reject) => {
       const id = this.#nextId++
       this.#send({
         id,
-        line: encodeRequest({ id, method: request.method, params: request.params }),
-        method: request.method,
-        writes: false,
+        line: encodeRequest({ id, method, params }),
+        method,
         timer: undefined,
-        accept: (result) => {
-          try {
-            resolve(request.decode(result))
-          } catch (error) {
-            reject(unintelligible(request, error))
-          }
-        },
+        accept: (result) => settleWith(method, result, { resolve, reject }),
         reject,
       })
     })
   }
 
-  #greeted(address: Address, { server, origin }: Greeting): void {
+  #greeted(address: Address, { server, origin }: ClientResults['hello']): void {
     clearTimeout(this.#greetingTimer)
     this.#isGreeted = true
     this.#become({ status: 'connected', address: showAddress(address), server, origin })
@@ -294,7 +265,8 @@ export class Session {
     }
     if (this.isClosed) return
     // At once after a connection that held, for there may be another server; then ever more seldom.
-    const delayMs = wasConnected && this.#failures === 0 ? 0 : Math.min(retryMsMax, retryMsMin * 2 ** this.#failures)
+    const delayMs =
+      wasConnected && this.#failures === 0 ? 0 : Math.min(retryMsMax, retryMsMin * 2 ** this.#failures)
     this.#failures++
     // Half of it at random, so that clients that lost their server together do not come back in step.
     this.#retryTimer = setTimeout(() => this.#dial(), delayMs * (0.5 + Math.random() / 2))
@@ -331,14 +303,19 @@ export class Session {
     if (!wasQuiet) return
     if (this.#heartbeatIsOpen) {
       const where = showAddress(connection.address)
-      connection.fail(new TidingsError('ERR_CONNECTION_LOST', `${where} has said nothing for ${(2 * heartbeatMs) / 1_000} s`))
+      connection.fail(
+        new TidingsError(
+          'ERR_CONNECTION_LOST',
+          `${where} has said nothing for ${(2 * heartbeatMs) / 1_000} s`,
+        ),
+      )
       return
     }
     this.#heartbeatIsOpen = true
     const heard = (): void => {
       this.#heartbeatIsOpen = false
     }
-    this.#converse({ method: 'hello', params: {}, writes: false, decode: () => undefined }).then(heard, heard)
+    this.#converse('hello', {}).then(heard, heard)
   }
 
   // ── talking ────────────────────────────────────────────────────────────────────────────────────────────
@@ -379,12 +356,16 @@ export class Session {
     if (this.#unsent.delete(call)) {
       const reason = 'reason' in this.#state ? this.#state.reason : undefined
       const message = `no server could be reached within ${timeoutMs} ms`
-      const said = reason === undefined ? `${message}: ${where} does not answer` : `${message}: ${reason.message}`
+      const said =
+        reason === undefined ? `${message}: ${where} does not answer` : `${message}: ${reason.message}`
       call.reject(new TidingsError('ERR_CANNOT_CONNECT', said, { cause: reason }))
     } else if (this.#sent.delete(call.id)) {
-      const doubt = call.writes ? '; it may have been carried out all the same, so read before you write again' : ''
+      const writes = changesState(call.method)
+      const doubt = writes
+        ? '; it may have been carried out all the same, so read before you write again'
+        : ''
       const message = `${where} did not answer ${call.method} within ${timeoutMs} ms${doubt}`
-      call.reject(new TidingsError('ERR_TIMEOUT', message, { definite: !call.writes }))
+      call.reject(new TidingsError('ERR_TIMEOUT', message, { definite: !writes }))
     }
   }
 
@@ -393,36 +374,36 @@ export class Session {
   #watch(subscriber: Subscriber): void {
     const id = this.#nextId++
     this.#watchCallsOpen++
+    const reject = (error: TidingsError): void => {
+      // The next connection gets a watch of its own.
+      if (error.code === 'ERR_CONNECTION_LOST' || error.code === 'ERR_SHUTTING_DOWN') return
+      this.#watchCallsOpen--
+      if (this.#subscribers.delete(subscriber)) subscriber.failed(error)
+    }
     this.#send({
       id,
       line: encodeRequest({ id, method: 'watch', params: subscriber.params() }),
       method: 'watch',
-      writes: false,
       timer: undefined,
-      accept: (result) => this.#watching(subscriber, result),
-      reject: (error) => {
-        if (error.code === 'ERR_CONNECTION_LOST' || error.code === 'ERR_SHUTTING_DOWN') return
-        this.#watchCallsOpen--
-        if (this.#subscribers.delete(subscriber)) subscriber.failed(error)
-      },
+      accept: (result) =>
+        settleWith('watch', result, { resolve: (watching) => this.#watching(subscriber, watching), reject }),
+      reject,
     })
   }
 
   /** Has to happen before the next message is read, which may be a push for this watch. */
-  #watching(subscriber: Subscriber, result: unknown): void {
-    const number = watchNumberOf(result)
-    if (number !== undefined && !this.#subscribers.has(subscriber)) {
-      this.#unwatch(number)
-    } else if (number !== undefined) {
-      this.#subscribers.set(subscriber, number)
-      this.#watches.set(number, subscriber)
-      subscriber.subscribed(result)
-      const early = this.#early
-      this.#early = []
-      for (const push of early) this.#notified(push)
-    }
+  #watching(subscriber: Subscriber, { watch, applied }: ClientResults['watch']): void {
     this.#watchCallsOpen--
+    const early = this.#early
     if (this.#watchCallsOpen === 0) this.#early = []
+    if (!this.#subscribers.has(subscriber)) {
+      this.#unwatch(watch)
+      return
+    }
+    this.#subscribers.set(subscriber, watch)
+    this.#watches.set(watch, subscriber)
+    subscriber.subscribed({ watch, applied })
+    for (const push of early) if (watchNumberOf(push.notification.params) === watch) this.#notified(push)
   }
 
   #notified(push: Push): void {
@@ -437,15 +418,14 @@ export class Session {
   #unwatch(watch: number): void {
     this.#watches.delete(watch)
     // The answer does not matter: if the connection breaks, the watch is gone too.
-    this.#converse({ method: 'unwatch', params: { watch }, writes: false, decode: () => undefined }).catch(() => {})
+    this.#converse('unwatch', { watch }).catch(() => {})
   }
 }
 
 interface Call {
   readonly id: number
   readonly line: string
-  readonly method: string
-  readonly writes: boolean
+  readonly method: ClientMethod
   readonly timer: NodeJS.Timeout | undefined
   readonly accept: (result: unknown) => void
   readonly reject: (error: TidingsError) => void
@@ -454,12 +434,6 @@ interface Call {
 interface Push {
   readonly notification: RpcNotification
   readonly bytes: number
-}
-
-interface Greeting {
-  readonly server: string
-  readonly origin: string
-  readonly protocol: unknown
 }
 
 /** A server answers a greeting in a millisecond; the rest is for a network that loses packets. */
@@ -492,21 +466,39 @@ function tooLongError(method: string, line: string): TidingsError {
 function lostError(call: Call, error: TidingsError): TidingsError {
   // The greeting's own failure is the connection's, and told as it is.
   if (call.method === 'hello' || call.method === 'challenge') return error
-  const doubt = call.writes
+  const writes = changesState(call.method)
+  const doubt = writes
     ? 'it may have been carried out all the same, so read before you write again'
     : 'nothing was changed by it; ask again'
   const message = `${error.message} before ${call.method} was answered; ${doubt}`
-  return new TidingsError('ERR_CONNECTION_LOST', message, { definite: !call.writes, cause: error })
+  return new TidingsError('ERR_CONNECTION_LOST', message, { definite: !writes, cause: error })
 }
 
 function closedError(): TidingsError {
   return new TidingsError('ERR_CLOSED', 'this client has been closed')
 }
 
-function unintelligible(request: Request<unknown>, error: unknown): TidingsError {
-  const reason = error instanceof Error ? error.message : String(error)
-  return new TidingsError('ERR_NOT_TIDINGS', `the answer to ${request.method} makes no sense: ${reason}`, {
-    definite: !request.writes,
-    cause: error as ProtocolError,
-  })
+/** Whether the outcome is unknown when the answer does not come. */
+function changesState(method: ClientMethod): boolean {
+  return method === 'write' || method === 'delete' || method === 'batch' || method === 'link'
+}
+
+function settleWith<Method extends ClientMethod>(
+  method: Method,
+  result: unknown,
+  settlers: {
+    readonly resolve: (checked: ClientResults[Method]) => void
+    readonly reject: (error: TidingsError) => void
+  },
+): void {
+  let checked: ClientResults[Method]
+  try {
+    checked = checkClientResult(method, result)
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error
+    const definite = !changesState(method)
+    settlers.reject(new TidingsError('ERR_NOT_TIDINGS', error.message, { definite, cause: error }))
+    return
+  }
+  settlers.resolve(checked)
 }

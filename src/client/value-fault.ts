@@ -12,9 +12,13 @@ import { isWellFormed } from '../protocol/wire-forms.ts'
 export function valueFault(value: unknown, path: string, levels: number = valueDepthMax): string | undefined {
   switch (typeof value) {
     case 'string':
-      return isWellFormed(value) ? undefined : `${path} holds half of a surrogate pair; write whole characters`
+      return isWellFormed(value)
+        ? undefined
+        : `${path} holds half of a surrogate pair; write whole characters`
     case 'number':
-      return Number.isFinite(value) ? undefined : `${path} is ${value}, which JSON has no number for; write it as text`
+      return Number.isFinite(value)
+        ? undefined
+        : `${path} is ${value}, which JSON has no number for; write it as text`
     case 'boolean':
       return undefined
     case 'object':
@@ -40,7 +44,7 @@ function objectFault(value: object, path: string, levels: number): string | unde
   }
   const prototype: unknown = Object.getPrototypeOf(value)
   const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null
-  if (!isPlain || 'toJSON' in value) {
+  if (!isPlain) {
     return `${path} is a ${value.constructor.name}, which JSON would turn into something else; write plain objects, or text`
   }
   for (const [name, member] of Object.entries(value)) {

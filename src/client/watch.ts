@@ -1,7 +1,27 @@
+import { checkClientNotification, type ToldKeyVersions } from '../protocol/client-results.ts'
 import { ProtocolError } from '../protocol/errors.ts'
-import { appliedFrom, watchEventFrom, type Cut, type WatchEvent } from './results.ts'
+import { cutToWire, type WireCut } from '../protocol/wire-forms.ts'
+import { raise, raiseAll, type Cut, type MutableCut } from '../replica/cut.ts'
+import type { Write } from '../replica/update.ts'
+import type { Origin, Version } from '../replica/version.ts'
 import type { Session, Subscriber } from './session.ts'
 import { TidingsError } from './tidings-error.ts'
+
+/** What a {@link Watch} yields. */
+export type WatchEvent =
+  /** One update, with its writes to keys of the watched prefix, together; at least one. */
+  | {
+      readonly kind: 'update'
+      readonly version: Version
+      readonly writes: readonly Write[]
+      /** Of those keys, the ones that have conflicting versions now; absent where there are none. */
+      readonly conflict?: readonly ToldKeyVersions[]
+    }
+  /** All that the server had applied has been yielded: `applied` is where a later watch can go on (`since`). */
+  | { readonly kind: 'caughtUp'; readonly applied: Cut }
+
+/** A cut as a program keeps it: a Map, or, after a trip through JSON, an object. */
+export type GivenCut = Cut | WireCut
 
 /**
  * What happens to keys, in causal order, no update missed and none twice, whatever becomes of connections and
@@ -22,7 +42,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
   /** Not subscribed anywhere, until the consumer has taken what is there. */
   #isBehind = false
   /** What the consumer has been given, or will find in the buffer; undefined before the first answer. */
-  #cut: Map<string, number> | undefined
+  #cut: MutableCut | undefined
   readonly #buffer: { readonly event: WatchEvent; readonly bytes: number }[] = []
   #bufferBytes = 0
   readonly #takers: Taker[] = []
@@ -41,7 +61,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
     this.#options = options
     const { since, signal } = options
     if (since === 'start') this.#cut = new Map()
-    else if (since !== 'now') this.#cut = new Map(Object.entries(since))
+    else if (since !== 'now') this.#cut = copyOf(since)
     this.started = new Promise<Cut>((resolve, reject) => {
       this.#resolveStarted = resolve
       this.#rejectStarted = reject
@@ -68,7 +88,8 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
       this.#goOn()
       return Promise.resolve({ done: false, value: held.event })
     }
-    if (this.#end === undefined) return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }))
+    if (this.#end === undefined)
+      return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }))
     const { error } = this.#end
     this.#end = {}
     return error === undefined ? Promise.resolve({ done: true, value: undefined }) : Promise.reject(error)
@@ -92,39 +113,47 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
   readonly #subscriber: Subscriber = {
     params: () => {
       const { prefix, since } = this.#options
-      return { prefix, since: this.#cut === undefined ? since : Object.fromEntries(this.#cut) }
+      return { prefix, since: this.#cut === undefined ? since : cutToWire(this.#cut) }
     },
-    subscribed: (result) => {
-      this.#guard(() => {
-        const applied = appliedFrom(result)
-        this.#cut ??= new Map(Object.entries(applied))
-        this.#resolveStarted(applied)
-      })
+    subscribed: ({ applied }) => {
+      this.#cut ??= new Map(applied)
+      this.#resolveStarted(applied)
     },
-    notified: (method, params, bytes) => {
-      this.#guard(() => {
-        const event = watchEventFrom(method, params)
-        if (event !== undefined) this.#take(event, bytes)
-      })
-    },
+    notified: (method, params, bytes) => this.#notified(method, params, bytes),
     failed: (error) => this.#finish(error.code === 'ERR_CLOSED' ? {} : { error }),
   }
 
-  /** What a server says may make no sense; that ends the watch, and nothing else. */
-  #guard(action: () => void): void {
+  #notified(method: string, params: unknown, bytes: number): void {
+    let told: ReturnType<typeof checkClientNotification>
     try {
-      action()
+      told = checkClientNotification(method, params)
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
-      const message = `a push for a watch makes no sense: ${error.message}`
-      this.#finish({ error: new TidingsError('ERR_NOT_TIDINGS', message, { cause: error }) })
+      this.#finish({ error: new TidingsError('ERR_NOT_TIDINGS', error.message, { cause: error }) })
+      return
+    }
+    switch (told?.kind) {
+      case undefined:
+        return
+      case 'update': {
+        const { kind, version, writes, conflict } = told
+        this.#take({ kind, version, writes, ...(conflict.length === 0 ? {} : { conflict }) }, bytes)
+        return
+      }
+      case 'caughtUp':
+        this.#take({ kind: told.kind, applied: told.applied }, bytes)
+        return
+      case 'resync': {
+        const message = 'the server no longer has all that this watch has not seen; watch anew, since "start"'
+        this.#finish({ error: new TidingsError('ERR_SERVER', message) })
+      }
     }
   }
 
   #take(event: WatchEvent, bytes: number): void {
-    const seen = event.kind === 'update' ? [[event.version[1], event.version[0]] as const] : Object.entries(event.applied)
     const cut = (this.#cut ??= new Map())
-    for (const [origin, timestamp] of seen) cut.set(origin, Math.max(timestamp, cut.get(origin) ?? 0))
+    if (event.kind === 'update') raise(cut, event.version.origin, event.version.timestamp)
+    else raiseAll(cut, event.applied)
     const taker = this.#takers.shift()
     if (taker !== undefined) {
       taker.resolve({ done: false, value: event })
@@ -146,7 +175,11 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
 
   /** The consumer has taken something; once little is left, more may come. */
   #goOn(): void {
-    if (this.#end !== undefined || this.#buffer.length > bufferEventsMax / 2 || this.#bufferBytes > bufferBytesMax / 2) {
+    if (
+      this.#end !== undefined ||
+      this.#buffer.length > bufferEventsMax / 2 ||
+      this.#bufferBytes > bufferBytesMax / 2
+    ) {
       return
     }
     if (this.#isBehind) {
@@ -185,12 +218,17 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
 
 export interface WatchOptions {
   readonly prefix: string
-  readonly since: 'now' | 'start' | Cut
+  readonly since: 'now' | 'start' | GivenCut
   readonly signal: AbortSignal | undefined
   /** The client's own, which the watch shares until it falls behind. */
   readonly session: Session
   readonly openSession: () => Session
   readonly ended: (watch: Watch) => void
+}
+
+function copyOf(cut: GivenCut): MutableCut {
+  // Origins are checked by the server that is asked.
+  return new Map((cut instanceof Map ? [...cut] : Object.entries(cut)) as [Origin, number][])
 }
 
 interface Taker {

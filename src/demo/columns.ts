@@ -33,7 +33,7 @@ export class Columns implements Stage {
       this.#line(names.map((name, index) => this.#paint.bold(this.#pad(index, name)))),
       this.#line(places.map((place, index) => this.#paint.dim(this.#pad(index, place)))),
       this.#paint.dim(rule),
-    ].map(trimEnd)
+    ]
   }
 
   scene(title: string, text: string): readonly string[] {
@@ -41,16 +41,17 @@ export class Columns implements Stage {
     return ['', this.#paint.bold.underline(title), ...lines, '']
   }
 
-  note({ at, text, tone }: Note): readonly string[] {
-    const column = this.#indexOf(at)
-    return wrap(text, this.#width(column)).map((line) =>
-      trimEnd(
-        this.#line(
-          this.#participants.map((_, index) =>
-            index === column ? this.#painted(this.#pad(index, line), tone) : this.#pad(index, ''),
-          ),
-        ),
-      ),
+  note(note: Note): readonly string[] {
+    return this.together([note])
+  }
+
+  together(notes: readonly Note[]): readonly string[] {
+    const cells = this.#participants.map((participant, index) => {
+      const { text = '', tone } = notes.find(({ at }) => at === participant) ?? {}
+      return { lines: wrap(text, this.#width(index)), tone }
+    })
+    return Array.from({ length: Math.max(...cells.map(({ lines }) => lines.length)) }, (_, row) =>
+      this.#line(cells.map(({ lines, tone }, index) => this.#painted(this.#pad(index, lines[row] ?? ''), tone))),
     )
   }
 
@@ -59,18 +60,12 @@ export class Columns implements Stage {
     const end = this.#indexOf(to.at)
     const said = wrap(from.text, this.#width(start))
     const heard = wrap(to.text, this.#width(end))
-    const count = Math.max(said.length, heard.length)
-    return Array.from({ length: count }, (_, row) => {
-      const text = (index: number): string =>
-        (index === start ? said[row] : index === end ? heard[row] : undefined) ?? ''
-      const tone = (index: number): Tone | undefined => (index === start ? from.tone : index === end ? to.tone : undefined)
-      if (row > 0) {
-        return trimEnd(
-          this.#line(this.#participants.map((_, index) => this.#painted(this.#pad(index, text(index)), tone(index)))),
-        )
-      }
-      return trimEnd(this.#arrow({ start, end, isStopped, text, tone }))
-    })
+    const rest = this.together([
+      { ...from, text: said.slice(1).join(' ') },
+      { ...to, text: heard.slice(1).join(' ') },
+    ])
+    const arrow = this.#arrow({ start, end, isStopped, said: said[0] ?? '', heard: heard[0] ?? '', from, to })
+    return said.length > 1 || heard.length > 1 ? [arrow, ...rest] : [arrow]
   }
 
   aside(text: readonly string[], tone: Tone = 'plain'): readonly string[] {
@@ -83,39 +78,39 @@ export class Columns implements Stage {
     readonly start: number
     readonly end: number
     readonly isStopped: boolean
-    readonly text: (index: number) => string
-    readonly tone: (index: number) => Tone | undefined
+    readonly said: string
+    readonly heard: string
+    readonly from: Note
+    readonly to: Note
   }): string {
-    const { start, end, isStopped, text, tone } = options
+    const { start, end, isStopped, said, heard, from, to } = options
     const isRightward = end > start
-    const shaft = isStopped ? '╌' : '─'
-    const paintShaft = (drawn: string): string => this.#painted(drawn, isStopped ? 'lab' : 'quiet')
     const low = Math.min(start, end)
     const high = Math.max(start, end)
-    let line = ''
-    for (const index of this.#participants.keys()) {
+    const shaft = isStopped ? '╌' : '─'
+    const drawn = (line: string): string => this.#painted(line, isStopped ? 'lab' : 'quiet')
+    const cells = this.#participants.map((_, index) => {
       const width = this.#width(index)
-      if (index > low && index < high) {
-        line += paintShaft(shaft.repeat(width))
-      } else if (index === start) {
-        // The shaft begins where the words end, so that the eye need not jump.
-        const words = text(index)
-        const left = width - words.length
-        if (isRightward && left > 1) {
-          line += `${this.#painted(words, tone(index))} ${paintShaft(shaft.repeat(left - 1))}`
-        } else line += this.#painted(this.#pad(index, words), tone(index))
-      } else line += this.#painted(this.#pad(index, text(index)), tone(index))
-      if (index === this.#participants.length - 1) break
-      // The gap between this column and the next.
-      if (index < low || index >= high) line += this.#paint.dim(' │ ')
-      else if (isRightward) line += paintShaft(index + 1 < end ? `${shaft}┼${shaft}` : `${shaft}${isStopped ? '┃' : '▶'} `)
-      else line += paintShaft(index > end ? `${shaft}┼${shaft}` : ` ${isStopped ? '┃' : '◀'}${shaft}`)
+      if (index > low && index < high) return drawn(shaft.repeat(width))
+      if (index === end) return this.#painted(heard.padEnd(width), to.tone)
+      if (index !== start) return ' '.repeat(width)
+      // The shaft begins where the words end, so that the eye need not jump.
+      const left = width - said.length - 1
+      if (!isRightward || left < 1) return this.#painted(said.padEnd(width), from.tone)
+      return `${this.#painted(said, from.tone)} ${drawn(shaft.repeat(left))}`
+    })
+    const head = isStopped ? '┃' : isRightward ? '▶' : '◀'
+    const gap = (index: number): string => {
+      if (index < low || index >= high) return this.#paint.dim(bar)
+      if (isRightward && index === high - 1) return drawn(`${shaft}${head} `)
+      if (!isRightward && index === low) return drawn(` ${head}${shaft}`)
+      return drawn(`${shaft}┼${shaft}`)
     }
-    return line
+    return trimEnd(cells.map((cell, index) => (index === 0 ? cell : gap(index - 1) + cell)).join(''))
   }
 
   #line(cells: readonly string[]): string {
-    return cells.join(this.#paint.dim(' │ '))
+    return trimEnd(cells.join(this.#paint.dim(bar)))
   }
 
   #pad(index: number, text: string): string {
@@ -145,7 +140,8 @@ export const columnsWidthMin = 80
 /** On a wider terminal the columns would stand too far apart to be seen together. */
 const widthMax = 200
 const readingWidthMax = 100
-const gapWidth = 3
+const bar = ' │ '
+const gapWidth = bar.length
 const asideIndent = '    '
 
 /** As equal as whole characters allow; what is left over goes to the columns in the middle. */

@@ -33,6 +33,10 @@ export class NarrowPage implements Stage {
     return this.#said(`${at.name}:`, text, tone)
   }
 
+  together(notes: readonly Note[]): readonly string[] {
+    return notes.flatMap((note) => this.note(note))
+  }
+
   message({ from, to, isStopped = false }: Message): readonly string[] {
     const arrow = isStopped ? '╌┃' : '─▶'
     return [

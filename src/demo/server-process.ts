@@ -48,9 +48,9 @@ export class ServerProcess {
     return this.#child.pid
   }
 
-  /** How many events there are so far: what `after` of {@link saw} takes. */
-  get eventCount(): number {
-    return this.#events.length
+  /** What it has told so far, in its order. */
+  get events(): readonly ServerEvent[] {
+    return this.#events
   }
 
   /**

@@ -9,6 +9,8 @@ export interface Stage {
   scene(title: string, text: string): readonly string[]
   /** Something that one participant does or sees by itself. */
   note(note: Note): readonly string[]
+  /** What several see at the same moment, on one line. */
+  together(notes: readonly Note[]): readonly string[]
   /** Something that goes from one participant to another: both ends of it on one line. */
   message(message: Message): readonly string[]
   /** Words that are nobody's in particular: a quotation, a result. */

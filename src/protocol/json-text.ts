@@ -1,6 +1,6 @@
 import { protocolError, type ProtocolError } from './errors.ts'
 import { envelopeDepthMax, valueDepthMax } from './limits.ts'
-import { isWellFormed } from './wire-forms.ts'
+import { isWellFormed, type ParsedObject } from './wire-forms.ts'
 
 /**
  * What JSON text may hold beyond being JSON, so that a value comes back as it went in.
@@ -34,17 +34,13 @@ export interface TextFinding {
  *   latter names the request's id where the text is a request.
  */
 export function parseJsonText(text: string, depthMax: number = valueDepthMax + envelopeDepthMax): unknown {
-  if (!isPlain(text)) {
-    const finding = findInText(text, depthMax)
-    if (finding !== undefined) throw refusal(text, finding)
-    return parseJsonUnchecked(text)
+  if (mayBeFlat(text)) {
+    const parsed = parseJsonUnchecked(text)
+    if (isFlat(parsed, text)) return parsed
   }
-  const parsed = parseJsonUnchecked(text)
-  if (hasNumberThatMatters(parsed)) {
-    const finding = findInText(text, depthMax)
-    if (finding !== undefined) throw refusal(text, finding)
-  }
-  return parsed
+  const finding = findInText(text, depthMax)
+  if (finding !== undefined) throw refusal(text, finding)
+  return parseJsonUnchecked(text)
 }
 
 /** The error for a finding in the value of a message whose `path` begins at the message. */
@@ -92,36 +88,50 @@ function refusal(text: string, finding: TextFinding): ProtocolError {
 }
 
 /**
- * Whether the text can only be one message with flat params: no array, no third object, no escape. Then it is
- * not deep, and holds no lone surrogate and no object in which a lost member would matter.
+ * Whether it is worth parsing a text before it has been checked: it has no escapes, so no lone surrogates, and
+ * it is short or has no nesting, so that even the worst of it is parsed at once.
  */
-function isPlain(text: string): boolean {
-  return (
-    text.charCodeAt(0) === openBrace &&
-    !text.includes('\\') &&
-    !text.includes('[') &&
-    !text.includes('{', text.indexOf('{', 1) + 1 || text.length) &&
-    isWellFormed(text)
-  )
+function mayBeFlat(text: string): boolean {
+  if (text.includes('\\') || !isWellFormed(text)) return false
+  if (text.length <= shortLength) return true
+  return !text.includes('[') && !text.includes('{', text.indexOf('{', 1) + 1)
 }
 
-/** In a plain text: whether the place where a value may stand, or the id, has a number. */
-function hasNumberThatMatters(parsed: unknown): boolean {
-  if (typeof parsed !== 'object' || parsed === null) return true
+const shortLength = 4_096
+
+/**
+ * Whether a text that {@link mayBeFlat} is a message whose id is an ordinary number, if it is one, and whose
+ * params hold nothing but strings, booleans and nulls: then no number and no name can have been lost.
+ */
+function isFlat(parsed: unknown, text: string): boolean {
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return false
   for (const name in parsed) {
-    const member: unknown = (parsed as { readonly [name: string]: unknown })[name]
-    if (typeof member === 'number' && !isSmallCount(member)) return true
-    if (typeof member !== 'object' || member === null) continue
-    for (const inner in member) {
-      if (typeof (member as { readonly [name: string]: unknown })[inner] === 'number') return true
+    const member = (parsed as ParsedObject)[name]
+    if (typeof member === 'number') {
+      if (name !== 'id' || !isWrittenPlainly(member, text)) return false
+    } else if (typeof member === 'object' && member !== null) {
+      if (name !== 'params' || Array.isArray(member)) return false
+      for (const inner in member) {
+        const value = (member as ParsedObject)[inner]
+        if (typeof value === 'number' || (typeof value === 'object' && value !== null)) return false
+      }
     }
   }
-  return false
+  return true
 }
 
-/** The id of most requests: whatever was written for it, the same number goes back. */
-function isSmallCount(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0
+/** Whether the only id in a text is written as digits and nothing else: whole numbers come back. */
+function isWrittenPlainly(id: number, text: string): boolean {
+  if (!Number.isSafeInteger(id) || id <= 0) return false
+  const name = text.indexOf('"id":')
+  let end = name + 5
+  while (isDigit(text.charCodeAt(end))) end++
+  const next = text.charCodeAt(end)
+  return name !== -1 && (next === comma || next === closeBrace) && !text.includes('"id"', end)
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39
 }
 
 /**

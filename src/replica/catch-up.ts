@@ -66,11 +66,13 @@ export class CatchUp {
     view.behind = page.more
   }
 
-  linkDown(id: ServerId, origin: Origin): void {
+  /** @returns whether this is the peer that we know, and not news of an earlier run of its process (R7). */
+  linkDown(id: ServerId, origin: Origin): boolean {
     const view = this.#peers.get(id)
-    if (view?.origin !== origin) return
+    if (view?.origin !== origin) return false
     view.sends = false
     this.#forgetIfGone(view)
+    return true
   }
 
   peerHeard(id: ServerId, origin: Origin): void {
@@ -79,14 +81,16 @@ export class CatchUp {
     view.link = openLink
   }
 
-  peerSilent(id: ServerId, origin: Origin): void {
+  /** @returns as {@link linkDown}. */
+  peerSilent(id: ServerId, origin: Origin): boolean {
     const view = this.#peers.get(id)
-    if (view?.origin !== origin) return
+    if (view?.origin !== origin) return false
     view.hears = false
     // A hold ends when its connection does. A cut is why it ended: `why` goes on to say so.
     if (view.link.state !== 'cut') view.link = openLink
     if (this.#pull?.peer === id) this.#pull = undefined
     this.#forgetIfGone(view)
+    return true
   }
 
   /** Sends an update of our own, just applied here, to all peers that are keeping up. */

@@ -134,15 +134,13 @@ export class Replica {
         )
         return
       case 'linkDown':
-        this.#catchUp.linkDown(input.peer, input.origin)
-        this.#questions.forgetServer(input.peer)
+        if (this.#catchUp.linkDown(input.peer, input.origin)) this.#questions.forgetServer(input.peer)
         return
       case 'peerHeard':
         this.#catchUp.peerHeard(input.peer, input.origin)
         return
       case 'peerSilent':
-        this.#catchUp.peerSilent(input.peer, input.origin)
-        this.#questions.forgetServer(input.peer)
+        if (this.#catchUp.peerSilent(input.peer, input.origin)) this.#questions.forgetServer(input.peer)
         return
       case 'message':
         this.#message(input.from, input.message, output)

@@ -224,7 +224,8 @@ export class InboundSession {
   }
 
   #clientCall(call: ClientCall, { id, batch }: Dispatched): void {
-    if (this.#role === 'unknown') {
+    // A peer asks for the challenge too, before it says who it is.
+    if (this.#role === 'unknown' && call.method !== 'challenge') {
       if (!this.#host.hasRoomForClient()) {
         throw protocolError(
           'overloaded',
@@ -285,8 +286,8 @@ export class InboundSession {
     const message = checkPeerMessage(method, params, bytes)
     switch (message.kind) {
       case 'hello':
-        if (this.#role !== 'unknown' && this.#nonces === undefined) {
-          throw protocolError('invalidRequest', 'peer.hello must be the first message of a connection')
+        if (this.#role !== 'unknown') {
+          throw protocolError('invalidRequest', 'peer.hello must come first on a connection')
         }
         this.#acceptPeer(message.hello, { id: id ?? null, batch })
         return

@@ -229,7 +229,15 @@ export class Mesh {
     const joined: Member = { id: server, ...link.address }
     for (const [id, other] of this.#outgoing) if (id !== server) other.sendMembers([joined])
     this.learn(greeting.members)
+    this.#forgetOtherAddresses(server, link)
     this.#tellIfJoined(server)
+  }
+
+  /** A server that has come back somewhere else is not looked for where it was, unless the operator says so. */
+  #forgetOtherAddresses(server: ServerId, inUse: OutgoingLink): void {
+    for (const [entry, link] of this.#links) {
+      if (link !== inUse && entry.id === server && !entry.isConfigured) this.#forget(link)
+    }
   }
 
   #outgoingClosed(link: OutgoingLink, reason: string): void {

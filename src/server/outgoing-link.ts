@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import { showAddress, type Address } from '../protocol/address.ts'
 import type { LinkAction } from '../protocol/client-messages.ts'
 import { makeNonce, proofMatches, proofOf } from '../protocol/authentication.ts'
@@ -33,7 +34,9 @@ export class OutgoingLink {
   #calls: Calls | undefined
   #admitted: PeerHelloResult | undefined
   #state: 'idle' | 'connecting' | 'connected' | 'waiting to retry' | 'refused' | 'cut' | 'stopped' = 'idle'
+  #unsent: Extract<PeerMessage, { kind: 'updates' }>[] = []
   #failures = 0
+  #admittedMs = 0
   #retryTimer: NodeJS.Timeout | undefined
   #heartbeat: NodeJS.Timeout | undefined
 
@@ -108,10 +111,16 @@ export class OutgoingLink {
     this.#admitted = greeting
     this.#entry.id = greeting.server
     this.#state = 'connected'
-    this.#failures = 0
+    this.#admittedMs = performance.now()
   }
 
+  /** Sends at {@link flush} at the latest. Updates of one turn share a frame, which costs its reader one parse. */
   send(message: PeerMessage): void {
+    if (message.kind === 'updates') {
+      this.#unsent.push(message)
+      return
+    }
+    this.#sendUpdates()
     this.#gate.send(message)
   }
 
@@ -120,6 +129,7 @@ export class OutgoingLink {
   }
 
   flush(): void {
+    this.#sendUpdates()
     this.#connection?.flush()
   }
 
@@ -139,6 +149,17 @@ export class OutgoingLink {
     } else if (wasCut && !isCut) {
       this.#dial()
     }
+  }
+
+  #sendUpdates(): void {
+    const messages = this.#unsent
+    if (messages.length === 0) return
+    this.#unsent = []
+    this.#gate.send({
+      kind: 'updates',
+      updates: messages.flatMap(({ updates }) => updates),
+      bytes: messages.reduce((sum, { bytes }) => sum + bytes, 0),
+    })
   }
 
   #dial(): void {
@@ -240,8 +261,13 @@ export class OutgoingLink {
     this.#calls?.abandon(reason)
     this.#connection = undefined
     this.#calls = undefined
+    this.#unsent = []
     this.#gate.reset()
-    if (this.#admitted !== undefined) this.#options.closed(reason)
+    if (this.#admitted !== undefined) {
+      // A link that breaks as soon as it is up is a failure too, and is not dialled ten times a second.
+      if (performance.now() - this.#admittedMs > stableMs) this.#failures = 0
+      this.#options.closed(reason)
+    }
     this.#admitted = undefined
     if (this.#state !== 'cut' && this.#state !== 'stopped') this.#retryLater(reason)
   }
@@ -273,5 +299,7 @@ const heartbeatMs = 1_000
 /** Long enough for a busy server on a busy machine; a server that is stopped for longer is gone for now. */
 const heartbeatTimeoutMs = 5_000
 const retryMsMin = 100
+/** A link that has lived this long was a good one. */
+const stableMs = 5_000
 /** Servers are started by hand, one after the other: nobody should wait long for the last to be found. */
 const retryMsMax = 2_000

@@ -305,9 +305,10 @@ export class TerminalLine {
     if (this.#closed || !this.#shown || cursor !== line.length) return
     const hint = this.#hint?.(line)
     if (hint === undefined || !narrow.test(hint)) return
-    // The last column stays free: past it, terminals disagree on where the cursor is.
-    const room = this.#columns - this.#readline.getCursorPos().cols
-    if (hint.length >= room) return
+    // The last column stays free: past it, terminals disagree on where the cursor is. So does the first: erasing a row
+    // from there on makes a terminal forget that the row continues the one above.
+    const { cols } = this.#readline.getCursorPos()
+    if (cols === 0 || cols + hint.length >= this.#columns) return
     this.#output.write(`${saveCursor}${dim}${hint}${notDim}${restoreCursor}`)
     this.#hintShown = true
   }
@@ -389,7 +390,6 @@ const clearToEndOfRow = '\u001B[K'
 const dim = '\u001B[2m'
 const notDim = '\u001B[22m'
 const up = (rows: number): string => (rows > 0 ? `\u001B[${rows}A` : '')
-const down = (rows: number): string => (rows > 0 ? `\u001B[${rows}B` : '')
 const saveCursor = '\u001B7'
 const restoreCursor = '\u001B8'
 
