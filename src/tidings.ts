@@ -37,8 +37,8 @@ async function main(argv: readonly string[]): Promise<number> {
   const subcommand = subcommands.get(name)
   if (subcommand === undefined) return await answerAboutItself([name, ...words])
   try {
-    const { run } = await subcommand.load()
-    return await run(words)
+    const module = await subcommand.load()
+    return await module.run(words)
   } catch (error) {
     // Whatever a sub-command did not foresee is a defect of ours, and its stack is for those who repair it.
     const told = isDebugging && error instanceof Error ? error.stack : String(error)

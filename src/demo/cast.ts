@@ -31,7 +31,9 @@ export class Cast {
     const second = this.#spawn('2', [address])
     const third = this.#spawn('3', [address])
     const all = [first, second, third]
-    const pairs = all.flatMap((one) => all.filter((other) => other !== one).map((other) => [one, other] as const))
+    const pairs = all.flatMap((one) =>
+      all.filter((other) => other !== one).map((other) => [one, other] as const),
+    )
     await Promise.all(pairs.map(([one, other]) => one.saw(`server ${other.id} joins`, joined(other.id))))
     return [await this.#player(first), await this.#player(second), await this.#player(third)]
   }
@@ -50,7 +52,7 @@ export class Cast {
   }
 
   async #player(process: ServerProcess): Promise<Player> {
-    const client = await connect(await addressOf(process))
+    const client = await connect(await addressOf(process), { id: clientNames[process.id] ?? 'demo' })
     this.#clients.push(client)
     return { process, client }
   }
@@ -66,3 +68,6 @@ export function joined(id: string) {
   return (event: ServerEvent): event is Extract<ServerEvent, { kind: 'peerJoined' }> =>
     event.kind === 'peerJoined' && event.peer === id
 }
+
+/** What the servers are told of who asks them. Nobody of the story is at the third: the demo itself looks on there. */
+const clientNames: { readonly [server: string]: string } = { 1: 'Alice', 2: 'Bob' }

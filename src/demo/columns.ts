@@ -25,20 +25,12 @@ export class Columns implements Stage {
     this.#paint = options.paint
   }
 
-  open(): readonly string[] {
-    const names = this.#participants.map(({ name }) => name)
-    const places = this.#participants.map(({ place }) => place ?? '')
-    const rule = this.#widths.map((width) => '─'.repeat(width)).join('─┼─')
-    return [
-      this.#line(names.map((name, index) => this.#paint.bold(this.#pad(index, name)))),
-      this.#line(places.map((place, index) => this.#paint.dim(this.#pad(index, place)))),
-      this.#paint.dim(rule),
-    ]
+  open(text: string): readonly string[] {
+    return wrap(text, this.#readingWidth())
   }
 
   scene(title: string, text: string): readonly string[] {
-    const lines = wrap(text, Math.min(this.#total(), readingWidthMax))
-    return ['', this.#paint.bold.underline(title), ...lines, '']
+    return ['', this.#paint.bold.underline(title), ...wrap(text, this.#readingWidth()), '', ...this.#heads()]
   }
 
   note(note: Note): readonly string[] {
@@ -51,7 +43,7 @@ export class Columns implements Stage {
       return { lines: wrap(text, this.#width(index)), tone }
     })
     return Array.from({ length: Math.max(...cells.map(({ lines }) => lines.length)) }, (_, row) =>
-      this.#line(cells.map(({ lines, tone }, index) => this.#painted(this.#pad(index, lines[row] ?? ''), tone))),
+      this.#line(cells.map(({ lines, tone }, index) => this.#cell(index, lines[row] ?? '', tone))),
     )
   }
 
@@ -69,8 +61,16 @@ export class Columns implements Stage {
   }
 
   aside(text: readonly string[], tone: Tone = 'plain'): readonly string[] {
-    const width = Math.min(this.#total(), readingWidthMax) - asideIndent.length
-    return text.flatMap((line) => wrap(line, width)).map((line) => asideIndent + this.#painted(line, tone))
+    const lines = text.flatMap((line) => wrap(asideIndent + line, this.#readingWidth()))
+    return ['', ...lines.map((line) => this.#painted(line, tone)), '']
+  }
+
+  /** The names over the columns. They stand over every scene, because the scene before fills a screen. */
+  #heads(): readonly string[] {
+    const names = this.#participants.map(({ name }, index) => this.#cell(index, name, 'strong'))
+    const places = this.#participants.map(({ place = '' }, index) => this.#cell(index, place, 'quiet'))
+    const rule = this.#widths.map((width) => '─'.repeat(width)).join('─┼─')
+    return [this.#line(names), this.#line(places), this.#paint.dim(rule)]
   }
 
   /** The line with the arrow: from the end of what was said to the column of whoever hears it. */
@@ -92,19 +92,24 @@ export class Columns implements Stage {
     const cells = this.#participants.map((_, index) => {
       const width = this.#width(index)
       if (index > low && index < high) return drawn(shaft.repeat(width))
-      if (index === end) return this.#painted(heard.padEnd(width), to.tone)
-      if (index !== start) return ' '.repeat(width)
-      // The shaft begins where the words end, so that the eye need not jump.
+      if (index === end) return this.#cell(index, heard, to.tone)
+      if (index !== start) return this.#cell(index, '')
+      // The shaft begins beside the words, so that the eye need not jump.
       const left = width - said.length - 1
-      if (!isRightward || left < 1) return this.#painted(said.padEnd(width), from.tone)
-      return `${this.#painted(said, from.tone)} ${drawn(shaft.repeat(left))}`
+      if (left < 0) return this.#cell(index, said, from.tone)
+      const words = this.#painted(said, from.tone)
+      if (isRightward) return `${words} ${drawn(shaft.repeat(left))}`
+      const begun = Math.min(left, shaftBegunMax)
+      return `${drawn(shaft.repeat(begun))} ${words}${' '.repeat(left - begun)}`
     })
     const head = isStopped ? '┃' : isRightward ? '▶' : '◀'
+    // Where the words fill their column, the gap leaves them a space.
+    const begin = said.length < this.#width(start) ? shaft : ' '
     const gap = (index: number): string => {
       if (index < low || index >= high) return this.#paint.dim(bar)
-      if (isRightward && index === high - 1) return drawn(`${shaft}${head} `)
-      if (!isRightward && index === low) return drawn(` ${head}${shaft}`)
-      return drawn(`${shaft}┼${shaft}`)
+      if (isRightward)
+        return drawn((index === low ? begin : shaft) + (index === high - 1 ? `${head} ` : `┼${shaft}`))
+      return drawn((index === low ? ` ${head}` : `${shaft}┼`) + (index === high - 1 ? begin : shaft))
     }
     return trimEnd(cells.map((cell, index) => (index === 0 ? cell : gap(index - 1) + cell)).join(''))
   }
@@ -113,8 +118,9 @@ export class Columns implements Stage {
     return trimEnd(cells.join(this.#paint.dim(bar)))
   }
 
-  #pad(index: number, text: string): string {
-    return text.padEnd(this.#width(index))
+  /** A text that fits into its column, with the spaces after it that fill it up. */
+  #cell(index: number, text: string, tone?: Tone): string {
+    return this.#painted(text, tone) + ' '.repeat(this.#width(index) - text.length)
   }
 
   #painted(text: string, tone: Tone = 'plain'): string {
@@ -129,8 +135,9 @@ export class Columns implements Stage {
     return this.#widths[index] ?? 0
   }
 
-  #total(): number {
-    return this.#widths.reduce((sum, width) => sum + width, gapWidth * (this.#widths.length - 1))
+  #readingWidth(): number {
+    const page = this.#widths.reduce((sum, width) => sum + width, gapWidth * (this.#widths.length - 1))
+    return Math.min(page, readingWidthMax)
   }
 }
 
@@ -142,6 +149,8 @@ const widthMax = 200
 const readingWidthMax = 100
 const bar = ' │ '
 const gapWidth = bar.length
+/** Of an arrow to the left, before its words. */
+const shaftBegunMax = 2
 const asideIndent = '    '
 
 /** As equal as whole characters allow; what is left over goes to the columns in the middle. */

@@ -1,28 +1,24 @@
 import type { ChalkInstance } from 'chalk'
 import { painted } from './paint.ts'
-import type { Message, Note, Participant, Stage, Tone } from './stage.ts'
+import type { Message, Note, Stage, Tone } from './stage.ts'
 import { wrap } from './wrap.ts'
 
 /** A stage for places too narrow for columns: one line per event, `who: what`. */
 export class NarrowPage implements Stage {
-  readonly #participants: readonly Participant[]
   readonly #width: number
   readonly #paint: ChalkInstance
 
   constructor(options: {
-    readonly participants: readonly Participant[]
     /** Of the terminal, in characters. */
     readonly width: number
     readonly paint: ChalkInstance
   }) {
-    this.#participants = options.participants
     this.#width = Math.max(options.width, widthMin)
     this.#paint = options.paint
   }
 
-  open(): readonly string[] {
-    const cast = this.#participants.map(({ name, place }) => (place === undefined ? name : `${name} (${place})`))
-    return wrap(cast.join(', '), this.#width).map((line) => this.#paint.bold(line))
+  open(text: string): readonly string[] {
+    return wrap(text, this.#width)
   }
 
   scene(title: string, text: string): readonly string[] {
@@ -34,7 +30,12 @@ export class NarrowPage implements Stage {
   }
 
   together(notes: readonly Note[]): readonly string[] {
-    return notes.flatMap((note) => this.note(note))
+    // Who see the same are named together.
+    const texts = [...new Set(notes.map(({ text }) => text))]
+    return texts.flatMap((text) => {
+      const alike = notes.filter((note) => note.text === text)
+      return this.#said(`${alike.map(({ at }) => at.name).join(', ')}:`, text, alike[0]?.tone)
+    })
   }
 
   message({ from, to, isStopped = false }: Message): readonly string[] {
@@ -46,7 +47,8 @@ export class NarrowPage implements Stage {
   }
 
   aside(text: readonly string[], tone: Tone = 'plain'): readonly string[] {
-    return text.flatMap((line) => wrap(`    ${line}`, this.#width)).map((line) => painted(this.#paint, line, tone))
+    const lines = text.flatMap((line) => wrap(`    ${line}`, this.#width))
+    return ['', ...lines.map((line) => painted(this.#paint, line, tone)), '']
   }
 
   #said(who: string, what: string, tone: Tone = 'plain'): readonly string[] {

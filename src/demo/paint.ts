@@ -6,6 +6,8 @@ export function painted(paint: ChalkInstance, text: string, tone: Tone): string 
   switch (tone) {
     case 'plain':
       return text
+    case 'strong':
+      return paint.bold(text)
     case 'good':
       return paint.green(text)
     case 'waiting':

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import ndjson from 'ndjson'
 import type { ServerEvent } from '../server/narrator.ts'
 import { NotSeen } from './claims.ts'
+import { ownCommand, ownEnvironment } from './own-command.ts'
 
 /**
  * A real server: a child process of this very program, which tells what happens in it as newline-delimited JSON.
@@ -19,9 +20,10 @@ export class ServerProcess {
   /** @param options.peers addresses of servers that run already; the others are found through them. */
   constructor(options: { readonly id: string; readonly peers: readonly string[] }) {
     this.id = options.id
-    this.#child = spawn(...ownCommand(serverWords(options)), {
+    const [file, ...words] = ownCommand(serverWords(options))
+    this.#child = spawn(file, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: environment(),
+      env: ownEnvironment(),
     })
     this.#exited = new Promise((resolve) => {
       this.#child.once('error', (error) => {
@@ -115,7 +117,10 @@ export class ServerProcess {
   }
 
   #unseen(what: string, after: number): NotSeen {
-    const told = this.#events.slice(after).slice(-eventsQuoted).map((event) => JSON.stringify(event))
+    const told = this.#events
+      .slice(after)
+      .slice(-eventsQuoted)
+      .map((event) => JSON.stringify(event))
     const seen = told.length === 0 ? 'nothing' : `\n  ${told.join('\n  ')}\n `
     return new NotSeen(`server ${this.id}: ${what}`, `${seen} within ${eventMsMax} ms`)
   }
@@ -132,29 +137,14 @@ const politeMsMax = 2_000
 const eventsQuoted = 8
 const complaintLengthMax = 2_000
 
-/**
- * How this very program is started once more, with other words: from its sources or compiled, as it runs now.
- *
- * @returns the file to execute and its arguments.
- */
-export function ownCommand(words: readonly string[]): [string, string[]] {
-  // A debugger that listens for this process cannot listen for others on the same port.
-  const execArgv = process.execArgv.filter((argument) => !argument.startsWith('--inspect'))
-  return [process.execPath, [...execArgv, process.argv[1] ?? '', ...words]]
-}
-
-/** The words that start a server for a lab: everything is said, so that it asks nothing. */
-export function serverWords(options: {
+/** The words that start a server of a lab: everything is said, so that it asks nothing. */
+function serverWords({
+  id,
+  peers,
+}: {
   readonly id: string
   readonly peers: readonly string[]
-  readonly port?: number
 }): readonly string[] {
-  const { id, peers, port = 0 } = options
-  const where = ['--host', '127.0.0.1', '--port', `${port}`, '--peers', peers.join(' ')]
+  const where = ['--host', '127.0.0.1', '--port', '0', '--peers', peers.join(' ')]
   return ['server', '--id', id, ...where, '--durability', 'memory', '--lab', '--json']
-}
-
-/** What is set for the user's own servers has no business in these. */
-function environment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDINGS_')))
 }

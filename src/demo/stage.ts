@@ -3,8 +3,8 @@
  * What is asked of a stage is lines of text; who prints them is another's business.
  */
 export interface Stage {
-  /** Who plays; once, at the beginning. */
-  open(): readonly string[]
+  /** What is about to be seen; once, at the beginning. */
+  open(text: string): readonly string[]
   /** The heading of a scene, and a few sentences on what to look for in it. */
   scene(title: string, text: string): readonly string[]
   /** Something that one participant does or sees by itself. */
@@ -37,4 +37,4 @@ export interface Message {
 }
 
 /** What a piece of text means to the reader; a stage with colours shows it by them. */
-export type Tone = 'plain' | 'good' | 'waiting' | 'lab' | 'bad' | 'quiet'
+export type Tone = 'plain' | 'strong' | 'good' | 'waiting' | 'lab' | 'bad' | 'quiet'

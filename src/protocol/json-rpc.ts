@@ -125,7 +125,7 @@ function toMessage(parsed: unknown): RpcMessage {
   const { jsonrpc, id, method, params } = parsed as { readonly [name: string]: unknown }
   const known = toId(id)
   if (known === undefined) {
-    return invalid(null, 'id is a string, a number or null', 'id')
+    return invalid(null, 'id is a string, a number within 2^53, or null', 'id')
   }
   if (jsonrpc !== '2.0') {
     return invalid(known, `jsonrpc must be "2.0": a message looks like ${example}`, 'jsonrpc')
@@ -144,8 +144,13 @@ function toMessage(parsed: unknown): RpcMessage {
 /** @returns null for an absent id too, undefined for one that is none. */
 function toId(id: unknown): JsonRpcId | undefined {
   if (id === undefined) return null
-  if (typeof id === 'number' || id === null) return id
+  if (id === null || (typeof id === 'number' && comesBackAsId(id))) return id
   return typeof id === 'string' && id.length <= nameBytesMax ? id : undefined
+}
+
+/** Whether this is the number that was written, as far as numbers go: beyond 2^53 whole ones are lost. */
+function comesBackAsId(id: number): boolean {
+  return Number.isSafeInteger(id) || (Number.isFinite(id) && !Number.isInteger(id))
 }
 
 function toResponse(parsed: object, id: JsonRpcId): RpcMessage {

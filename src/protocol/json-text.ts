@@ -34,13 +34,12 @@ export interface TextFinding {
  *   latter names the request's id where the text is a request.
  */
 export function parseJsonText(text: string, depthMax: number = valueDepthMax + envelopeDepthMax): unknown {
-  if (mayBeFlat(text)) {
-    const parsed = parseJsonUnchecked(text)
-    if (isFlat(parsed, text)) return parsed
-  }
+  const isTame = mayBeFlat(text)
+  const parsed = isTame ? parseJsonUnchecked(text) : undefined
+  if (isTame && isFlat(parsed)) return parsed
   const finding = findInText(text, depthMax)
   if (finding !== undefined) throw refusal(text, finding)
-  return parseJsonUnchecked(text)
+  return isTame ? parsed : parseJsonUnchecked(text)
 }
 
 /** The error for a finding in the value of a message whose `path` begins at the message. */
@@ -100,34 +99,19 @@ function mayBeFlat(text: string): boolean {
 const shortLength = 4_096
 
 /**
- * Whether a text that {@link mayBeFlat} is a message whose id is an ordinary number, if it is one, and whose
- * params hold nothing but strings, booleans and nulls: then no number and no name can have been lost.
+ * Whether what was parsed from a text that {@link mayBeFlat} is a message whose params hold nothing but strings,
+ * booleans and nulls: then nothing that matters can have been lost.
  */
-function isFlat(parsed: unknown, text: string): boolean {
+function isFlat(parsed: unknown): boolean {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return false
-  for (const name in parsed) {
-    const member = (parsed as ParsedObject)[name]
-    if (typeof member === 'number') {
-      if (name !== 'id' || !isWrittenPlainly(member, text)) return false
-    } else if (typeof member === 'object' && member !== null) {
-      if (name !== 'params' || Array.isArray(member)) return false
-      for (const inner in member) {
-        const value = (member as ParsedObject)[inner]
-        if (typeof value === 'number' || (typeof value === 'object' && value !== null)) return false
-      }
-    }
+  const { params } = parsed as ParsedObject
+  if (params === undefined) return true
+  if (typeof params !== 'object' || params === null || Array.isArray(params)) return false
+  for (const name in params) {
+    const value = (params as ParsedObject)[name]
+    if (typeof value === 'number' || (typeof value === 'object' && value !== null)) return false
   }
   return true
-}
-
-/** Whether the only id in a text is written as digits and nothing else: whole numbers come back. */
-function isWrittenPlainly(id: number, text: string): boolean {
-  if (!Number.isSafeInteger(id) || id <= 0) return false
-  const name = text.indexOf('"id":')
-  let end = name + 5
-  while (isDigit(text.charCodeAt(end))) end++
-  const next = text.charCodeAt(end)
-  return name !== -1 && (next === comma || next === closeBrace) && !text.includes('"id"', end)
 }
 
 function isDigit(code: number): boolean {
@@ -137,82 +121,67 @@ function isDigit(code: number): boolean {
 /**
  * The exact scanner: what {@link parseJsonText} would refuse in a text, or undefined. It is right about every
  * text that is JSON, and of one that is not it may say anything.
+ *
+ * Only what is in values can be lost. So numbers are looked at in `params` and deeper, and names in the objects
+ * within `params`. Of the members of a message itself, and of its params, the last of a name counts, as in any
+ * reader of JSON.
  */
 export function findInText(text: string, depthMax: number): TextFinding | undefined {
   if (!isWellFormed(text)) return { rule: 'surrogate', message: loneSurrogate, path: [] }
-  const hasEscapes = text.includes('\\')
-  const names = new NamesInScope(text)
+  let level: Level = levels.outermost
   let depth = 0
-  let position = 0
   /** Whether a string here is a member's name. */
   let beforeName = false
-  while (position < text.length) {
-    switch (text.charCodeAt(position)) {
-      case quote: {
-        const end = endOfString(text, position, hasEscapes)
-        if (end === -1) return undefined
-        if (hasEscapes && hasLoneSurrogate(text, position, end)) {
-          return { rule: 'surrogate', message: loneSurrogate, path: pathTo(text, position) }
+  levels.nextBackslash = text.indexOf('\\')
+  for (let position = 0; position < text.length; position++) {
+    const code = text.charCodeAt(position)
+    if (code === quote) {
+      const start = position
+      position = text.indexOf('"', start + 1)
+      if (position === -1) return undefined
+      const nextBackslash = levels.nextBackslash
+      if (nextBackslash !== -1 && nextBackslash < position) {
+        position = endOfString(text, start)
+        if (position === -1) return undefined
+        if (hasLoneSurrogate(text, nextBackslash, position)) {
+          return { rule: 'surrogate', message: loneSurrogate, path: pathTo(text, start) }
         }
-        if (beforeName) {
-          if (names.has(position + 1, end)) {
-            const name = JSON.stringify(unescape(text, position, end + 1))
-            const message = `holds the name ${name} twice, so that one of the two would be lost; send it once`
-            return { rule: 'name', message, path: pathTo(text, position) }
-          }
-          beforeName = false
-        }
-        position = end + 1
-        break
+        levels.nextBackslash = text.indexOf('\\', position)
       }
-      case openBrace:
-        if (++depth > depthMax) return tooDeep(text, position, depthMax)
-        names.enter(depth)
-        beforeName = true
-        position++
-        break
-      case openBracket:
-        if (++depth > depthMax) return tooDeep(text, position, depthMax)
-        names.enterArray(depth)
-        position++
-        break
-      case closeBrace:
-      case closeBracket:
-        depth--
-        names.leave(depth)
-        beforeName = false
-        position++
-        break
-      case comma:
-        beforeName = names.isObject(depth)
-        position++
-        break
-      case minus:
-      case 0x30: // 0
-      case 0x31:
-      case 0x32:
-      case 0x33:
-      case 0x34:
-      case 0x35:
-      case 0x36:
-      case 0x37:
-      case 0x38:
-      case 0x39: {
-        const end = endOfNumber(text, position)
-        if (!comesBack(text, position, end)) {
-          const token = text.slice(position, Math.min(end, position + 40))
-          const message = `is the number ${token}, which would come back as ${Number(text.slice(position, end))}; send it as a string`
-          return { rule: 'number', message, path: pathTo(text, position) }
-        }
-        position = end
-        break
-      }
-      default:
-        position++
+      if (!beforeName) continue
+      beforeName = false
+      if (level.objects < objectsAroundValues || !level.hasName(text, start + 1, position)) continue
+      const name = JSON.stringify(unescape(text, start, position + 1))
+      const message = `holds the name ${name} twice, so that one of the two would be lost; send it once`
+      return { rule: 'name', message, path: pathTo(text, start) }
+    } else if (code === comma) {
+      beforeName = level.isObject
+    } else if (code === openBrace || code === openBracket) {
+      if (++depth > depthMax) return tooDeep(text, position, depthMax)
+      beforeName = code === openBrace
+      level = levels.enter(depth, level, beforeName)
+    } else if (code === closeBrace || code === closeBracket) {
+      depth = Math.max(0, depth - 1)
+      level = levels.at(depth)
+      beforeName = false
+    } else if (code === minus || isDigit(code)) {
+      const start = position
+      position = endOfNumber(text, start) - 1
+      if (level.objects < objectsAroundNumbers || comesBack(text, start, position + 1)) continue
+      const token = text.slice(start, position + 1)
+      const shown = token.length > 40 ? `${token.slice(0, 40)}…` : token
+      const message = `is the number ${shown}, which would come back as ${Number(token)}; send it as a string`
+      return { rule: 'number', message, path: pathTo(text, start) }
     }
   }
   return undefined
 }
+
+/** Within the message, its params, and an object in those. */
+const objectsAroundValues = 3
+
+/** Within the message and its params. */
+const objectsAroundNumbers = 2
 
 const loneSurrogate =
   'holds half of a surrogate pair, which is no Unicode and has no UTF-8; send whole characters'
@@ -223,9 +192,8 @@ function tooDeep(text: string, position: number, depthMax: number): TextFinding 
 }
 
 /** The index of the quote that ends the string that begins at `start`, or −1. */
-function endOfString(text: string, start: number, hasEscapes: boolean): number {
+function endOfString(text: string, start: number): number {
   let end = text.indexOf('"', start + 1)
-  if (!hasEscapes) return end
   while (end !== -1) {
     let backslashes = 0
     while (text.charCodeAt(end - 1 - backslashes) === backslash) backslashes++
@@ -235,17 +203,13 @@ function endOfString(text: string, start: number, hasEscapes: boolean): number {
   return -1
 }
 
+/** Where the run of characters that a number may consist of ends. */
 function endOfNumber(text: string, start: number): number {
   let end = start + 1
   for (;;) {
     const code = text.charCodeAt(end)
-    const isPart =
-      (code >= 0x30 && code <= 0x39) ||
-      code === dot ||
-      (code | 0x20) === 0x65 ||
-      code === plus ||
-      code === minus
-    if (!isPart) return end
+    if (!isDigit(code) && code !== dot && (code | 0x20) !== 0x65 && code !== plus && code !== minus)
+      return end
     end++
   }
 }
@@ -258,14 +222,22 @@ function endOfNumber(text: string, start: number): number {
  * DBL_DIG); a short text without exponent is such a number. All others are compared digit by digit.
  */
 function comesBack(text: string, start: number, end: number): boolean {
-  const negative = text.charCodeAt(start) === minus
-  if (end - start <= 15 && !negative && !/e/i.test(text.slice(start, end))) return true
+  if (end - start <= 15 && isWithoutSigns(text, start, end)) return true
   const token = text.slice(start, end)
   const number = Number(token)
   if (Number.isNaN(number)) return true // No JSON: the parser says so.
   if (!Number.isFinite(number)) return false
-  if (number === 0) return !negative && isZero(token)
+  if (number === 0) return !token.startsWith('-') && isZero(token)
   return canonical(token) === canonical(String(number))
+}
+
+/** Whether a number has neither sign nor exponent. */
+function isWithoutSigns(text: string, start: number, end: number): boolean {
+  for (let position = start; position < end; position++) {
+    const code = text.charCodeAt(position)
+    if (!isDigit(code) && code !== dot) return false
+  }
+  return true
 }
 
 function isZero(token: string): boolean {
@@ -314,84 +286,86 @@ function surrogateAt(text: string, position: number): 'high' | 'low' | undefined
 }
 
 /**
- * The names of the objects that are open, to find one that occurs twice. Most objects have a few names that
- * differ in length, first or last letter, which a mask of 32 bits shows without making a string.
+ * One open array or object, and the names that have occurred in it. Most objects have a few names that differ in
+ * length, first or last letter, which a mask of 32 bits shows without making a string.
  */
-class NamesInScope {
-  readonly #text: string
-  readonly #isObject: boolean[] = [false]
-  readonly #masks: number[] = [0]
-  /** Where the names of each level begin in `#starts` and `#ends`. */
-  readonly #firsts: number[] = [0]
+class Level {
+  isObject = false
+  /** How many objects are around it, itself counted. */
+  objects = 0
+  #mask = 0
+  #count = 0
   readonly #starts: number[] = []
   readonly #ends: number[] = []
-  /** Instead of the lists, for an object of many names or of names with escapes. */
-  readonly #sets: (Set<string> | undefined)[] = [undefined]
-  #depth = 0
-  #count = 0
+  /** Instead of the list, for an object of many names or of names with escapes. */
+  #set: Set<string> | undefined
 
-  constructor(text: string) {
-    this.#text = text
+  reset(isObject: boolean, objects: number): void {
+    this.isObject = isObject
+    this.objects = objects
+    this.#mask = 0
+    this.#count = 0
+    this.#set = undefined
   }
 
-  enter(depth: number): void {
-    this.#depth = depth
-    this.#isObject[depth] = true
-    this.#masks[depth] = 0
-    this.#firsts[depth] = this.#count
-    this.#sets[depth] = undefined
-  }
-
-  enterArray(depth: number): void {
-    this.#depth = depth
-    this.#isObject[depth] = false
-    this.#firsts[depth] = this.#count
-  }
-
-  leave(depth: number): void {
-    if (depth < 0) return
-    this.#count = this.#firsts[this.#depth] ?? 0
-    this.#depth = depth
-  }
-
-  isObject(depth: number): boolean {
-    return this.#isObject[depth] === true
-  }
-
-  /** Whether the name between two positions has occurred in the innermost object; from now on it has. */
-  has(start: number, end: number): boolean {
-    const text = this.#text
-    const depth = this.#depth
-    const set = this.#sets[depth]
-    if (set !== undefined) return hasOrAdd(set, unescape(text, start - 1, end + 1))
-    const first = this.#firsts[depth] ?? 0
-    const length = end - start
-    const hash = length * 5 + text.charCodeAt(start) * 3 + text.charCodeAt(end - 1)
+  /** Whether the name between two positions has occurred; from now on it has. */
+  hasName(text: string, start: number, end: number): boolean {
+    if (this.#set !== undefined) return hasOrAdd(this.#set, unescape(text, start - 1, end + 1))
+    if (this.#count === namesInListMax || hasBackslash(text, start, end)) {
+      this.#set = new Set()
+      for (let index = 0; index < this.#count; index++) {
+        this.#set.add(text.slice(this.#starts[index], this.#ends[index]))
+      }
+      return hasOrAdd(this.#set, unescape(text, start - 1, end + 1))
+    }
+    const hash = (end - start) * 5 + text.charCodeAt(start) * 3 + text.charCodeAt(end - 1)
     const bit = 1 << (hash & 31)
-    const mask = this.#masks[depth] ?? 0
-    const isOrdinary = this.#count - first < namesInListMax && !hasBackslash(text, start, end)
-    if (!isOrdinary) {
-      const names = new Set<string>()
-      for (let index = first; index < this.#count; index++) {
-        names.add(text.slice(this.#starts[index], this.#ends[index]))
-      }
-      this.#sets[depth] = names
-      return hasOrAdd(names, unescape(text, start - 1, end + 1))
-    }
-    if ((mask & bit) !== 0) {
-      const name = text.slice(start, end)
-      for (let index = first; index < this.#count; index++) {
-        const otherStart = this.#starts[index] ?? 0
-        if ((this.#ends[index] ?? 0) - otherStart === length && text.startsWith(name, otherStart)) return true
-      }
-    }
-    this.#masks[depth] = mask | bit
+    if ((this.#mask & bit) !== 0 && this.#isListed(text, start, end)) return true
+    this.#mask |= bit
     this.#starts[this.#count] = start
     this.#ends[this.#count] = end
     this.#count++
     return false
   }
+
+  #isListed(text: string, start: number, end: number): boolean {
+    const name = text.slice(start, end)
+    for (let index = 0; index < this.#count; index++) {
+      const other = this.#starts[index] ?? 0
+      if ((this.#ends[index] ?? 0) - other === name.length && text.startsWith(name, other)) return true
+    }
+    return false
+  }
 }
+
+/** The open arrays and objects, by depth. A level is used again for the next object of its depth. */
+class Levels {
+  /**
+   * The first backslash that the scanner has not passed, or −1: strings before it have no escapes. It is a field
+   * because V8 moves a search whose result is a local variable into the loop that uses it, which makes reading a
+   * line quadratic; it leaves alone what is stored.
+   */
+  nextBackslash = -1
+  readonly outermost = new Level()
+  readonly #levels: Level[] = [this.outermost]
+
+  enter(depth: number, around: Level, isObject: boolean): Level {
+    let level = this.#levels[depth]
+    if (level === undefined) {
+      level = new Level()
+      this.#levels[depth] = level
+    }
+    level.reset(isObject, around.objects + (isObject ? 1 : 0))
+    return level
+  }
+
+  at(depth: number): Level {
+    return this.#levels[depth] ?? this.outermost
+  }
+}
+
+/** Used again for every text: the scanner never runs within itself. */
+const levels = new Levels()
 
 /** Above this many names, searching a list of them costs more than a set. */
 const namesInListMax = 16
@@ -428,7 +402,7 @@ function pathTo(text: string, target: number): (string | number)[] {
   while (position < target) {
     switch (text.charCodeAt(position)) {
       case quote: {
-        const end = endOfString(text, position, true)
+        const end = endOfString(text, position)
         if (end === -1) return path
         if (beforeName) path[path.length - 1] = unescape(text, position, end + 1)
         beforeName = false

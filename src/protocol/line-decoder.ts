@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { protocolError, type ProtocolError } from './errors.ts'
 import { lineBytesMax } from './limits.ts'
 
@@ -24,9 +24,17 @@ export interface Line {
 export class LineDecoder {
   /** May be changed between lines: a connection is allowed more once it is known who it is. */
   lineBytesMax: number
-  /** What is being read, from `#position` on; all before it has been taken or copied. */
-  #chunk: Buffer = nothing
+  /** Chunks that wait until the lines before them have been taken. */
+  readonly #chunks: Buffer[] = []
+  /** Complete lines, each with its `\n`, from `#position` on: decoded at once, which costs a third of one by one. */
+  #text = ''
   #position = 0
+  /** Whether a unit of `#text` is a byte. */
+  #isAscii = false
+  /** Complete lines that are not all UTF-8, to be taken one by one up to the bad one. Follows `#text`. */
+  #suspect: Buffer = nothing
+  /** What the chunk in hand has after its last `\n`. Follows `#suspect`. */
+  #rest: Buffer = nothing
   /** The unfinished line that earlier chunks began: the first `#tailBytes` of a buffer that grows by doubling. */
   #tail: Buffer = nothing
   #tailBytes = 0
@@ -39,7 +47,7 @@ export class LineDecoder {
 
   /** Whether a line has begun and not ended. Exact once {@link next} has returned undefined. */
   get unfinished(): boolean {
-    return this.#tailBytes > 0 || this.#position < this.#chunk.length
+    return this.#tailBytes > 0 || this.#rest.length > 0
   }
 
   /**
@@ -52,17 +60,13 @@ export class LineDecoder {
 
   /**
    * Takes the next bytes of the stream, and offers the lines that are complete now. The loop may be left and
-   * taken up again with {@link next}; nothing is lost.
+   * taken up again with {@link next}; nothing is lost. The chunk must not be written to afterwards.
    *
    * @throws ProtocolError from the loop, after the lines before: see {@link next}.
    */
   push(chunk: Buffer): Iterable<Line> {
     if (this.#failed) return noLines
-    this.#chunk =
-      this.#position < this.#chunk.length
-        ? Buffer.concat([this.#chunk.subarray(this.#position), chunk])
-        : chunk
-    this.#position = 0
+    this.#chunks.push(chunk)
     return this.#lines()
   }
 
@@ -72,18 +76,24 @@ export class LineDecoder {
    * @throws ProtocolError −32003 for a line longer than `lineBytesMax`, −32700 for one that is not UTF-8.
    */
   next(): Line | undefined {
-    while (this.#position < this.#chunk.length) {
-      const end = this.#chunk.indexOf(newline, this.#position)
-      if (end === -1) {
-        this.#keepTail()
-        return undefined
+    for (;;) {
+      while (this.#position < this.#text.length) {
+        const line = this.#takeFromText()
+        if (line !== undefined) return line
       }
-      const part = this.#chunk.subarray(this.#position, end)
-      this.#position = end + 1
-      const line = this.#finish(part)
+      while (this.#suspect.length > 0) {
+        const end = this.#suspect.indexOf(newline)
+        const part = this.#suspect.subarray(0, end)
+        this.#suspect = this.#suspect.subarray(end + 1)
+        const line = this.#decode(part)
+        if (line !== undefined) return line
+      }
+      this.#keepTail()
+      const chunk = this.#chunks.shift()
+      if (chunk === undefined) return undefined
+      const line = this.#open(chunk)
       if (line !== undefined) return line
     }
-    return undefined
   }
 
   /**
@@ -94,23 +104,49 @@ export class LineDecoder {
   end(): Line | undefined {
     const line = this.next()
     if (line !== undefined || this.#tailBytes === 0) return line
-    return this.#finish(nothing)
+    return this.#finishTail(nothing)
   }
 
   *#lines(): Generator<Line, void, undefined> {
     for (let line = this.next(); line !== undefined; line = this.next()) yield line
   }
 
+  /** Cuts a chunk into the end of the unfinished line, complete lines, and a rest. @returns the first of these. */
+  #open(chunk: Buffer): Line | undefined {
+    const last = chunk.lastIndexOf(newline)
+    this.#rest = last === -1 ? chunk : chunk.subarray(last + 1)
+    if (last === -1) return undefined
+    const first = this.#tailBytes > 0 ? chunk.indexOf(newline) : -1
+    const whole = chunk.subarray(first + 1, last + 1)
+    this.#isAscii = isAscii(whole)
+    this.#position = 0
+    if (this.#isAscii) this.#text = whole.toString('latin1')
+    else if (isUtf8(whole)) this.#text = whole.toString('utf8')
+    else [this.#text, this.#suspect] = ['', whole]
+    return first === -1 ? undefined : this.#finishTail(chunk.subarray(0, first))
+  }
+
+  /** @returns undefined for a blank line. */
+  #takeFromText(): Line | undefined {
+    const start = this.#position
+    const end = this.#text.indexOf('\n', start)
+    this.#position = end + 1
+    const hasReturn = end > start && this.#text.charCodeAt(end - 1) === carriageReturn
+    const text = this.#text.slice(start, hasReturn ? end - 1 : end)
+    if (this.#position === this.#text.length) this.#text = ''
+    return this.#line(text, this.#isAscii ? text.length : Buffer.byteLength(text))
+  }
+
   /** Copies the unfinished rest of the chunk, so that the chunk's memory can go. */
   #keepTail(): void {
-    const rest = this.#chunk.subarray(this.#position)
-    this.#chunk = nothing
-    this.#position = 0
+    const rest = this.#rest
+    if (rest.length === 0) return
+    this.#rest = nothing
     const bytes = this.#tailBytes + rest.length
     // The `\r` of a line end may be here already.
     if (bytes > this.lineBytesMax + 1) throw this.#fail(this.#tooLong())
     if (bytes > this.#tail.length) {
-      const larger = Buffer.allocUnsafe(Math.min(Math.max(2 * bytes, 256), this.lineBytesMax + 1))
+      const larger = Buffer.allocUnsafeSlow(Math.min(Math.max(2 * bytes, 256), this.lineBytesMax + 1))
       this.#tail.copy(larger, 0, 0, this.#tailBytes)
       this.#tail = larger
     }
@@ -118,27 +154,31 @@ export class LineDecoder {
     this.#tailBytes = bytes
   }
 
-  /** @returns undefined for a blank line. */
-  #finish(part: Buffer): Line | undefined {
-    let whole = part
-    if (this.#tailBytes > 0) {
-      whole = Buffer.concat([this.#tail.subarray(0, this.#tailBytes), part])
-      this.#tailBytes = 0
-      if (this.#tail.length > keptTailBytesMax) this.#tail = nothing
-    }
-    const bytes =
-      whole.length > 0 && whole[whole.length - 1] === carriageReturn ? whole.length - 1 : whole.length
-    if (bytes > this.lineBytesMax) throw this.#fail(this.#tooLong())
-    if (isBlank(whole)) {
-      this.#lineNumber++
-      return undefined
-    }
-    if (!isUtf8(whole)) {
+  /** The line that earlier chunks began and this part ends. */
+  #finishTail(part: Buffer): Line | undefined {
+    const bytes = this.#tailBytes + part.length
+    if (bytes > this.lineBytesMax + 1) throw this.#fail(this.#tooLong())
+    const whole = Buffer.concat([this.#tail.subarray(0, this.#tailBytes), part], bytes)
+    this.#tailBytes = 0
+    if (this.#tail.length > keptTailBytesMax) this.#tail = nothing
+    return this.#decode(whole)
+  }
+
+  #decode(line: Buffer): Line | undefined {
+    const bytes = line.length > 0 && line[line.length - 1] === carriageReturn ? line.length - 1 : line.length
+    if (bytes <= this.lineBytesMax && !isUtf8(line)) {
       const message = `line ${this.#lineNumber} is not UTF-8, so it is no JSON; send UTF-8`
       throw this.#fail(protocolError('parse', message, { id: null }))
     }
+    return this.#line(line.toString('utf8', 0, bytes), bytes)
+  }
+
+  /** @returns undefined for a blank line. */
+  #line(text: string, bytes: number): Line | undefined {
+    if (bytes > this.lineBytesMax) throw this.#fail(this.#tooLong())
     this.#lineNumber++
-    return { text: whole.toString('utf8', 0, bytes), bytes }
+    // Almost every line begins with a bracket.
+    return text.charCodeAt(0) > 0x20 || !isBlank(text) ? { text, bytes } : undefined
   }
 
   #tooLong(): ProtocolError {
@@ -150,8 +190,11 @@ export class LineDecoder {
 
   #fail(error: ProtocolError): ProtocolError {
     this.#failed = true
-    this.#chunk = nothing
+    this.#chunks.length = 0
+    this.#text = ''
     this.#position = 0
+    this.#suspect = nothing
+    this.#rest = nothing
     this.#tail = nothing
     this.#tailBytes = 0
     return error
@@ -166,9 +209,6 @@ const noLines: readonly Line[] = []
 /** A tail buffer larger than this is not kept for the next line: few lines are long, and connections are many. */
 const keptTailBytesMax = 16 << 10
 
-function isBlank(line: Buffer): boolean {
-  for (const byte of line) {
-    if (byte !== 0x20 && byte !== 0x09 && byte !== carriageReturn) return false
-  }
-  return true
+function isBlank(text: string): boolean {
+  return /^[ \t\r]*$/.test(text)
 }

@@ -88,6 +88,7 @@ export class CatchUp {
     view.hears = false
     // A hold ends when its connection does. A cut is why it ended: `why` goes on to say so.
     if (view.link.state !== 'cut') view.link = openLink
+    this.#hopeAgain()
     if (this.#pull?.peer === id) this.#pull = undefined
     this.#forgetIfGone(view)
     return true
@@ -121,6 +122,7 @@ export class CatchUp {
     const view = this.#peers.get(id)
     if (view === undefined) return
     view.link = state
+    this.#hopeAgain()
     if (state.state === 'held' && this.#pull?.peer === id) this.#pull = undefined
   }
 
@@ -147,7 +149,9 @@ export class CatchUp {
     const view = this.#peers.get(id)
     if (view === undefined || this.#pull?.number !== page.pull) return
     this.#pull = undefined
-    view.fruitlessPulls = page.isFruitful || page.more ? 0 : view.fruitlessPulls + 1
+    // Without a held link a pull in vain just crossed what it asked for on its way.
+    const isInVain = !page.isFruitful && !page.more && this.#excepted().size > 0
+    view.fruitlessPulls = isInVain ? view.fruitlessPulls + 1 : 0
     view.pulledMs = nowMs
     if (page.more) this.#sendPull(view, nowMs, send)
   }
@@ -205,6 +209,11 @@ export class CatchUp {
       this.#peers.set(id, view)
     }
     return view
+  }
+
+  /** A link has changed: what was asked for in vain may be had now. */
+  #hopeAgain(): void {
+    for (const view of this.#peers.values()) view.fruitlessPulls = 0
   }
 
   #forgetIfGone(view: Peer): void {

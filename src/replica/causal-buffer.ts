@@ -99,15 +99,26 @@ export class CausalBuffer {
     return waiting
   }
 
-  /** Takes out one update that still waits. */
-  remove(waiting: WaitingUpdate): void {
-    const missing = waiting.waitsFor
-    const list = missing && this.#byMissing.get(missing.origin)?.get(missing.timestamp)
-    const index = list?.indexOf(waiting) ?? -1
-    if (missing === undefined || list === undefined || index < 0) return
-    list.splice(index, 1)
-    if (list.length === 0) this.wake(missing)
-    this.#forget(waiting)
+  /** Takes out updates that still wait; all at once, so that those that share a cause are not each searched for. */
+  removeAll(removed: ReadonlySet<WaitingUpdate>): void {
+    const causes = new Map<Origin, Set<Timestamp>>()
+    for (const { update, waitsFor } of removed) {
+      if (waitsFor === undefined) continue
+      const timestamps = causes.get(waitsFor.origin)
+      if (timestamps === undefined) causes.set(waitsFor.origin, new Set([waitsFor.timestamp]))
+      else timestamps.add(waitsFor.timestamp)
+      const waiting = this.find(update)
+      if (waiting !== undefined) this.#forget(waiting)
+    }
+    for (const [origin, timestamps] of causes) {
+      const lists = this.#byMissing.get(origin)
+      for (const timestamp of timestamps) {
+        const kept = lists?.get(timestamp)?.filter((waiting) => !removed.has(waiting)) ?? []
+        if (kept.length > 0) lists?.set(timestamp, kept)
+        else lists?.delete(timestamp)
+      }
+      if (lists?.size === 0) this.#byMissing.delete(origin)
+    }
   }
 
   /** All waiting updates, by origin and then in the order of their arrival. */

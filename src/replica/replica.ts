@@ -435,8 +435,8 @@ export class Replica {
         if (waitsFor.some((version) => this.#isLost(version))) lost.push({ waiting, waitsFor })
       }
     }
+    this.#buffer.removeAll(new Set(lost.map(({ waiting }) => waiting)))
     for (const { waiting, waitsFor } of lost) {
-      this.#buffer.remove(waiting)
       output.events.push({ kind: 'lost', update: waiting.update, waitsFor })
     }
   }

@@ -59,8 +59,15 @@ async function serve(flags: Flags): Promise<number> {
     ...(flags.json === true ? {} : { paint }),
   })
   const server = new Server({ ...options, narrator })
+  // Before the server says that it listens: whoever reads that may end it at once.
+  const ended = untilEnded(server)
   await server.start()
-  return await new Promise<number>((resolve) => {
+  return await ended
+}
+
+/** @returns the exit code, once the server has stopped: by a signal, or by itself. */
+function untilEnded(server: Server): Promise<number> {
+  return new Promise<number>((resolve) => {
     const stop = (signal: NodeJS.Signals): void => {
       // A second signal is somebody who does not want to wait.
       process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))

@@ -152,6 +152,8 @@ class PlainLine implements LineSource {
   /** Undefined where nobody would see it. */
   #prompt: string | undefined
   #promptShown = false
+  /** The prompt comes after all that is printed in answer to a line. */
+  #handingOver = false
   #paused = false
   #closed = false
 
@@ -203,7 +205,9 @@ class PlainLine implements LineSource {
 
   #entered(line: string): void {
     this.#promptShown = false
+    this.#handingOver = true
     this.#events.onLine(line)
+    this.#handingOver = false
     this.#showPrompt()
   }
 
@@ -215,7 +219,8 @@ class PlainLine implements LineSource {
   }
 
   #showPrompt(): void {
-    if (this.#prompt === undefined || this.#promptShown || this.#paused || this.#closed) return
+    if (this.#prompt === undefined || this.#promptShown) return
+    if (this.#handingOver || this.#paused || this.#closed) return
     this.#promptShown = true
     this.#output.write(this.#prompt)
   }

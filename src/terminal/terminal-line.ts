@@ -197,10 +197,20 @@ export class TerminalLine {
     this.#typed = ''
     if (text === '' || this.#closed) return
     this.#eraseHint()
-    this.#readlineKey(text, {})
-    // A mark without a width belongs to a character that may be in the row above: drawn together, they meet.
-    if (zeroWidth.test(text)) this.#readline.prompt(true)
+    if (zeroWidth.test(text)) this.#insertMarks(text)
+    else this.#readlineKey(text, {})
     if (this.#chunk === undefined) this.#drawHint()
+  }
+
+  /**
+   * Inserts text with marks that have no width. Readline would write it behind the cursor, where terminals differ on what
+   * a mark joins, all the more at the start of a row; drawn together with the whole line, marks meet their characters.
+   */
+  #insertMarks(text: string): void {
+    const { line, cursor } = this.#readline
+    this.#readline.line = line.slice(0, cursor) + text + line.slice(cursor)
+    this.#readline.cursor = cursor + text.length
+    this.#readline.prompt(true)
   }
 
   /**
@@ -372,6 +382,7 @@ const keyHandler = '_ttyWrite'
 interface UndocumentedReadline {
   /** The row of the cursor, counted from the row of the prompt, when readline last drew the line. */
   prevRows: number
+  line: string
   cursor: number
   readonly columns: number
   isCompletionEnabled: boolean

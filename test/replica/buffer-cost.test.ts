@@ -54,7 +54,7 @@ describe('draining 100,000 waiting updates (R3)', () => {
   it('of a star, where all wait for one, costs four examinations each', () => {
     const hub = buildUpdate({ server: 'hub', timestamp: 1 })
     const rays = Array.from({ length: count - 1 }, (_, index) =>
-      buildUpdate({ server: `${index}`, timestamp: 2, needs: { hub: 1 } }),
+      buildUpdate({ server: `${index}`, timestamp: 2, needs: { hub: 1 }, key: `${index}` }),
     )
     const replica = roomyReplica()
     const slices = drain(replica, [...rays, hub])
@@ -76,6 +76,7 @@ describe('draining 100,000 waiting updates (R3)', () => {
             server: `${tooth}`,
             timestamp: round + 1,
             previous: round,
+            key: `${tooth}`,
             needs: round === 0 ? {} : Object.fromEntries(others.map((other) => [`${other}`, round])),
           }),
         )

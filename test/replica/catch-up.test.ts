@@ -225,17 +225,18 @@ describe('a pull', () => {
     mesh.connect('3', '4')
     mesh.settle()
     for (let passedMs = 0; passedMs < pullAfterMs + 50; passedMs += 50) mesh.tick(50)
-    const [first, second] = mesh.sent('3', '2', 'pull').length > 0 ? ['2', '4'] : ['4', '2']
-    expect(mesh.sent('3', second as string, 'pull')).toEqual([])
+    const [first, second]: readonly [string, string] =
+      mesh.sent('3', '2', 'pull').length > 0 ? ['2', '4'] : ['4', '2']
+    expect(mesh.sent('3', second, 'pull')).toEqual([])
     mesh.disconnect('2', '1')
     // The first is silent: everything between it and 3 stays where it is.
     for (let passedMs = 0; passedMs < pullTimeoutMs + 50; passedMs += 50) {
       mesh.tick(50)
-      while (mesh.deliver('3', second as string));
-      while (mesh.deliver(second as string, '3'));
+      while (mesh.deliver('3', second));
+      while (mesh.deliver(second, '3'));
     }
-    expect(mesh.sent('3', first as string, 'pull')).toHaveLength(1)
-    expect(mesh.sent('3', second as string, 'pull')).toHaveLength(1)
+    expect(mesh.sent('3', first, 'pull')).toHaveLength(1)
+    expect(mesh.sent('3', second, 'pull')).toHaveLength(1)
     expect(mesh.read('3', 'x')).toBe('lost')
   })
 
@@ -281,7 +282,8 @@ describe('a broken link', () => {
   it('that heals brings everything written meanwhile on both sides (R8; Antidote #489)', () => {
     const mesh = threeServers()
     for (const id of ['1', '2']) mesh.disconnect(id, '3')
-    for (let count = 0; count < 30; count++) for (const id of mesh.ids) mesh.write(id, `${id} ${count}`, count)
+    for (let count = 0; count < 30; count++)
+      for (const id of mesh.ids) mesh.write(id, `${id} ${count}`, count)
     mesh.run(500)
     mesh.connectAll()
     mesh.run(1_000)
@@ -402,7 +404,11 @@ describe('an update that waits for what nobody has', () => {
 
   it('is dropped after a minute and said to be lost (R3)', () => {
     const mesh = threeServers()
-    mesh.step('3', { kind: 'message', from: '1', message: { kind: 'updates', updates: [orphan], bytes: 100 } })
+    mesh.step('3', {
+      kind: 'message',
+      from: '1',
+      message: { kind: 'updates', updates: [orphan], bytes: 100 },
+    })
     mesh.run(59_000, 1_000)
     expect(mesh.events('3', 'lost')).toEqual([])
     mesh.run(2_000, 1_000)
@@ -416,7 +422,11 @@ describe('an update that waits for what nobody has', () => {
     const mesh = threeServers()
     const next = buildUpdate({ server: '9', timestamp: 9, previous: 8 })
     for (const update of [orphan, next]) {
-      mesh.step('3', { kind: 'message', from: '1', message: { kind: 'updates', updates: [update], bytes: 100 } })
+      mesh.step('3', {
+        kind: 'message',
+        from: '1',
+        message: { kind: 'updates', updates: [update], bytes: 100 },
+      })
     }
     mesh.run(65_000, 1_000)
     expect(timestampsOf(mesh.events('3', 'lost').map(({ update }) => update))).toEqual([8, 9])

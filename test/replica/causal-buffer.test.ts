@@ -73,11 +73,12 @@ describe('the causal buffer (R3)', () => {
     expect(buffer.hasRoomFor(900)).toBe(true)
   })
 
-  it('gives up one that still waits, without disturbing the others that wait for the same', () => {
+  it('gives up those that still wait, without disturbing the others that wait for the same', () => {
     const buffer = new CausalBuffer(limits)
-    const [lost, kept] = [waitingUpdate('2', 5), waitingUpdate('3', 5)]
+    const [lost, kept, other] = [waitingUpdate('2', 5), waitingUpdate('3', 5), waitingUpdate('4', 5)]
     for (const waiting of [lost, kept]) buffer.add(waiting, versionOf('1', 1))
-    buffer.remove(lost)
+    buffer.add(other, versionOf('1', 2))
+    buffer.removeAll(new Set([lost, other]))
     expect(buffer.find(versionOf('2', 5))).toBeUndefined()
     expect([buffer.size, buffer.bytes]).toEqual([1, 100])
     buffer.wake(versionOf('1', 1))

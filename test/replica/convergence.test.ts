@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Output } from '../../src/replica/output.ts'
 import type { Replica } from '../../src/replica/replica.ts'
@@ -151,7 +151,10 @@ const meshCommands: fc.Arbitrary<readonly MeshCommand[]> = fc.array(
     { weight: 1, arbitrary: moved('heal') },
     { weight: 1, arbitrary: moved('hold') },
     { weight: 1, arbitrary: moved('release') },
-    { weight: 4, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.integer({ min: 1, max: 400 }) }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.integer({ min: 1, max: 400 }) }),
+    },
   ),
   { maxLength: 160, size: 'max' },
 )

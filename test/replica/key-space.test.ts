@@ -7,7 +7,8 @@ const seesNone = (): boolean => false
 
 function keySpaceOf(...keys: readonly string[]): KeySpace {
   const space = new KeySpace()
-  for (const [index, key] of keys.entries()) space.apply({ key, value: key }, versionOf('1', index + 1), seesAll)
+  for (const [index, key] of keys.entries())
+    space.apply({ key, value: key }, versionOf('1', index + 1), seesAll)
   return space
 }
 
@@ -35,8 +36,13 @@ describe('a key', () => {
 
   it('loses those siblings that a write has seen, and no others (R5)', () => {
     const space = new KeySpace()
-    for (const server of ['1', '2', '3']) space.apply({ key: 'x', value: server }, versionOf(server, 1), seesNone)
-    space.apply({ key: 'x', value: 'merged' }, versionOf('1', 2), (seen) => seen.origin !== versionOf('3', 1).origin)
+    for (const server of ['1', '2', '3'])
+      space.apply({ key: 'x', value: server }, versionOf(server, 1), seesNone)
+    space.apply(
+      { key: 'x', value: 'merged' },
+      versionOf('1', 2),
+      (seen) => seen.origin !== versionOf('3', 1).origin,
+    )
     expect(space.siblingsOf('x')).toEqual([
       { version: versionOf('1', 2), value: 'merged' },
       { version: versionOf('3', 1), value: '3' },
@@ -71,7 +77,14 @@ describe('listing', () => {
     const space = keySpaceOf('b/2', 'a', 'b/1', 'b/3', 'c', '__proto__')
     expect(space.list({ prefix: 'b/', from: '', limit: 2 })).toEqual({ keys: ['b/1', 'b/2'], next: 'b/3' })
     expect(space.list({ prefix: 'b/', from: 'b/3', limit: 2 })).toEqual({ keys: ['b/3'] })
-    expect(space.list({ prefix: '', from: '', limit: 10 }).keys).toEqual(['__proto__', 'a', 'b/1', 'b/2', 'b/3', 'c'])
+    expect(space.list({ prefix: '', from: '', limit: 10 }).keys).toEqual([
+      '__proto__',
+      'a',
+      'b/1',
+      'b/2',
+      'b/3',
+      'c',
+    ])
     expect(space.list({ prefix: 'b/', from: 'c', limit: 2 })).toEqual({ keys: [] })
   })
 

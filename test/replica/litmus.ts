@@ -17,12 +17,22 @@ export function outcomesOf(programs: readonly Program[]): ReadonlySet<string> {
   const paths: (readonly Move[])[] = [[]]
   for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
     const run = replay(programs, path)
-    const name = JSON.stringify([run.next, run.reads, run.handed.map((handed) => [...handed].toSorted()), run.log])
+    const name = JSON.stringify([
+      run.next,
+      run.reads,
+      run.handed.map((handed) => [...handed].toSorted((a, b) => a - b)),
+      run.log,
+    ])
     if (seen.has(name)) continue
     seen.add(name)
     const moves = movesFrom(programs, run)
     if (moves.every((move) => move.kind === 'hand')) {
-      outcomes.add(run.reads.map((reads) => reads.join(' ')).filter((reads) => reads !== '').join(' | '))
+      outcomes.add(
+        run.reads
+          .map((reads) => reads.join(' '))
+          .filter((reads) => reads !== '')
+          .join(' | '),
+      )
     }
     for (const move of moves) paths.push([...path, move])
   }
@@ -72,7 +82,9 @@ function replay(programs: readonly Program[], path: readonly Move[]): Run {
     }
     const { process } = move
     const server = servers[process] as Replica
-    const [kind, key, value] = (programs[process]?.[run.next[process]++ as number] as string).split(' ')
+    const step = run.next[process] ?? 0
+    run.next[process] = step + 1
+    const [kind, key, value] = (programs[process]?.[step] ?? '').split(' ')
     if (kind === 'r') run.reads[process]?.push(read(server, key as string))
     else {
       const update = write(server, key as string, value as string)
@@ -85,7 +97,12 @@ function replay(programs: readonly Program[], path: readonly Move[]): Run {
 }
 
 function read(server: Replica, key: string): string {
-  const { reply } = server.step({ kind: 'request', client: 1, id: 1, request: { method: 'read', keys: [key] } })
+  const { reply } = server.step({
+    kind: 'request',
+    client: 1,
+    id: 1,
+    request: { method: 'read', keys: [key] },
+  })
   const result = reply[0]?.result
   const value = result?.method === 'read' ? result.values[0]?.winner?.value : undefined
   return typeof value === 'string' ? value : '-'

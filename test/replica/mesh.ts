@@ -18,7 +18,7 @@ export class Mesh {
   readonly #links = new Map<string, Link>()
   readonly #limits: Limits
   readonly #timing: Timing
-  readonly #observe: (id: ServerId, output: Output) => void
+  readonly #observe: (id: ServerId, output: Output, replica: Replica) => void
   #nowMs = 0
 
   constructor(options: {
@@ -26,7 +26,7 @@ export class Mesh {
     readonly limits?: Partial<Limits>
     readonly timing?: Partial<Timing>
     /** Sees each output of each server as it is made. */
-    readonly observe?: (id: ServerId, output: Output) => void
+    readonly observe?: (id: ServerId, output: Output, replica: Replica) => void
   }) {
     this.#limits = { ...defaultLimits, ...options.limits }
     this.#timing = { ...defaultTiming, ...options.timing }
@@ -72,7 +72,7 @@ export class Mesh {
     const output = node.replica.step(input)
     node.outputs.push(output)
     for (const { to, message } of output.send) this.#links.get(linkKey(id, to))?.send(message)
-    this.#observe(id, output)
+    this.#observe(id, output, node.replica)
     return output
   }
 
@@ -303,7 +303,10 @@ export class Mesh {
     const state: LinkState = {
       state: link.isHeld ? 'held' : 'open',
       delayMs: 0,
-      queued: link.held.reduce((sum, message) => sum + ('updates' in message ? message.updates.length : 0), 0),
+      queued: link.held.reduce(
+        (sum, message) => sum + ('updates' in message ? message.updates.length : 0),
+        0,
+      ),
     }
     this.step(to, { kind: 'message', from, message: { kind: 'link', state } })
   }

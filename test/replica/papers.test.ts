@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { compareVersions } from '../../src/replica/version.ts'
 import { outcomesOf, type Program } from './litmus.ts'
@@ -104,7 +104,11 @@ describe('Lloyd et al. 2011, “Don’t Settle for Eventual” (COPS), section 3
 
   it('transitivity: the ring. Nobody who reads “glad” finds the ring still lost', () => {
     // Alice at 1 has lost her ring, and found it; Bob at 2 reads that and is glad; Carol is at 3.
-    const outcomes = outcomesOf([['w ring lost', 'w ring found'], ['r ring', 'w answer glad'], ['r answer', 'r ring']])
+    const outcomes = outcomesOf([
+      ['w ring lost', 'w ring found'],
+      ['r ring', 'w answer glad'],
+      ['r answer', 'r ring'],
+    ])
     expect(outcomes).toContain('found | glad found')
     expect(outcomes).not.toContain('found | glad lost')
     expect(outcomes).not.toContain('found | glad -')

@@ -77,7 +77,9 @@ describe('an update that arrives', () => {
     hand(replica, '2', buildUpdate({ server: '2', timestamp: 2, needs: { '1': 1 } }))
     replica.step({ kind: 'tick', nowMs: 700 })
     const { events } = hand(replica, '1', buildUpdate({ server: '1', timestamp: 1 }))
-    expect(events.map((event) => (event.kind === 'applied' ? [event.from, event.waitedMs] : event.kind))).toEqual([
+    expect(
+      events.map((event) => (event.kind === 'applied' ? [event.from, event.waitedMs] : event.kind)),
+    ).toEqual([
       ['1', undefined],
       ['2', 700],
     ])
@@ -247,7 +249,9 @@ describe('conflicts (R5)', () => {
     mesh.settle()
     expect(mesh.replica('1').clock).toBe(2)
     for (const id of mesh.ids) {
-      expect(mesh.answer(id, 'conflicts', { method: 'conflicts', prefix: 'x' }).keys[0]?.versions).toHaveLength(2)
+      expect(
+        mesh.answer(id, 'conflicts', { method: 'conflicts', prefix: 'x' }).keys[0]?.versions,
+      ).toHaveLength(2)
     }
   })
 
@@ -331,7 +335,11 @@ describe('requests', () => {
 
   it('list what waits, with all that it waits for', () => {
     const replica = freshReplica()
-    hand(replica, '2', buildUpdate({ server: '2', timestamp: 9, previous: 3, needs: { '1': 8, '3': 2 }, key: 'z' }))
+    hand(
+      replica,
+      '2',
+      buildUpdate({ server: '2', timestamp: 9, previous: 3, needs: { '1': 8, '3': 2 }, key: 'z' }),
+    )
     replica.step({ kind: 'tick', nowMs: 250 })
     const { reply } = replica.step({ kind: 'request', client: 1, id: 7, request: { method: 'waiting' } })
     expect(reply).toEqual([

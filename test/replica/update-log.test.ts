@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { raise, type Cut } from '../../src/replica/cut.ts'
 import { UpdateLog, type LogEntry } from '../../src/replica/update-log.ts'
@@ -40,7 +40,10 @@ describe('a page of the log (R8)', () => {
           const last = new Map<string, number>()
           for (const [index, [server, bytes]] of history.entries()) {
             const timestamp = index + 1
-            const entry = { update: buildUpdate({ server, timestamp, previous: last.get(server) ?? 0 }), bytes }
+            const entry = {
+              update: buildUpdate({ server, timestamp, previous: last.get(server) ?? 0 }),
+              bytes,
+            }
             last.set(server, timestamp)
             all.push(entry)
             log.append(entry)

@@ -1,6 +1,12 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { compareVersions, makeOrigin, serverOf, showVersion, type Version } from '../../src/replica/version.ts'
+import {
+  compareVersions,
+  makeOrigin,
+  serverOf,
+  showVersion,
+  type Version,
+} from '../../src/replica/version.ts'
 import { versionOf } from './update-builder.ts'
 
 const versions: fc.Arbitrary<Version> = fc.record({

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Cut } from '../../src/replica/cut.ts'
 import type { Notification } from '../../src/replica/output.ts'

@@ -19,9 +19,9 @@ function lostAndFound(): Mesh {
 
 /** The stories that a server has told so far. */
 function stories(mesh: Mesh, id: string): readonly Story[] {
-  return mesh.outputs(id).flatMap(({ reply }) =>
-    reply.flatMap(({ result }) => (result.method === 'why' ? [result.story] : [])),
-  )
+  return mesh
+    .outputs(id)
+    .flatMap(({ reply }) => reply.flatMap(({ result }) => (result.method === 'why' ? [result.story] : [])))
 }
 
 function why(mesh: Mesh, id: string, key: string): Story {

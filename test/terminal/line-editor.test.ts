@@ -294,6 +294,19 @@ describe('where there is no terminal', () => {
     expect(terminal.written).toBe('1> 1> \na message\n1> ')
   })
 
+  test('on a dumb terminal the prompt comes after the answer to a line, and not at all when that line was the last', () => {
+    const terminal = new FakeTerminal({ columns: 80, rows: 24 })
+    openOn(terminal, {
+      environment: { TERM: 'dumb' },
+      onLine: (line, editor) => {
+        editor.printAbove(`did ${line}`)
+        if (line === 'exit') editor.close()
+      },
+    })
+    terminal.type('keys\nexit\n')
+    expect(terminal.written).toBe('1> did keys\n1> did exit\n')
+  })
+
   test('a Node whose readline is another than we know gets plain lines rather than a garbled screen', async () => {
     vi.resetModules()
     const spy = vi.spyOn(Interface.prototype, 'getCursorPos').mockReturnValue({ rows: 0, cols: 0 })

@@ -1,0 +1,294 @@
+import type { Readable } from 'node:stream'
+import type { ChalkInstance } from 'chalk'
+import type { Version } from '../replica/version.ts'
+import { HistoryFile, historyPath } from '../terminal/history-file.ts'
+import { LineEditor } from '../terminal/line-editor.ts'
+import { printable } from '../terminal/printable.ts'
+import type { TerminalOutput } from '../terminal/terminal-line.ts'
+import { connect, Client, type ClientState, type ConnectOptions } from './client.ts'
+import { readLine } from './command-line.ts'
+import { commandNamed, exitCodes, type CommandContext } from './commands.ts'
+import { completionOf, hintFor } from './completion.ts'
+import { exitCodeOf } from './exit-code.ts'
+import type { Output, Presentation } from './presentation.ts'
+import { TidingsError } from './tidings-error.ts'
+import type { Watch, WatchEvent } from './watch.ts'
+
+export interface ReplOptions {
+  readonly servers: readonly string[]
+  readonly id: string
+  readonly timeoutMs: number
+  readonly secret: string | undefined
+  readonly input: Readable & { readonly isTTY?: boolean }
+  readonly output: TerminalOutput
+  readonly errorOutput: NodeJS.WritableStream
+  readonly paint: ChalkInstance
+  readonly presentationFor: (output: Output) => Presentation
+  readonly environment: NodeJS.ProcessEnv
+}
+
+/**
+ * The prompt: takes commands line by line, each finished before the next, and shows what others write as it happens.
+ *
+ * On a terminal it stays, whatever becomes of servers, until it is left. With piped input it ends with the input, and
+ * does not begin where no server answers.
+ */
+export class Repl {
+  readonly #options: ReplOptions
+  readonly #isInteractive: boolean
+  readonly #output: Output
+  readonly #presentation: Presentation
+  readonly #editor: LineEditor
+  #client: Client | undefined
+  #watch: Watch | undefined
+  /** The command that is being carried out. */
+  #running: Promise<void> | undefined
+  #abandon: (() => void) | undefined
+  /** Versions of our own writes that the watch has not shown, or has to leave out. */
+  readonly #own = new Set<string>()
+  #lastFailure: number = exitCodes.ok
+  #isLeaving = false
+  /** Why attempts to connect have failed since the last connection, as told: they fail for the same reasons again. */
+  readonly #toldReasons = new Set<string>()
+  #hasBeenConnected = false
+  #end: (code: number) => void = () => {}
+  readonly #ended: Promise<number>
+
+  constructor(options: ReplOptions) {
+    this.#options = options
+    this.#isInteractive = options.input.isTTY === true && options.output.isTTY === true
+    this.#ended = new Promise((resolve) => {
+      this.#end = resolve
+    })
+    this.#output = this.#openOutput()
+    this.#presentation = options.presentationFor(this.#output)
+    const history = this.#isInteractive ? new HistoryFile(historyPath(options.environment)) : undefined
+    this.#editor = new LineEditor({
+      input: options.input,
+      output: options.output,
+      prompt: this.#promptFor({ status: 'connecting', address: options.servers[0] ?? '' }),
+      history: history?.load() ?? [],
+      complete: async (line) => {
+        if (this.#client === undefined) return { candidates: [], from: line.length }
+        return await completionOf(line, this.#client)
+      },
+      hint: hintFor,
+      onLine: (line) => this.#takeLine(line),
+      onClose: () => this.#end(this.#lastFailure),
+      onInterrupt: () => this.#interrupted(),
+      onHistory: (line) => history?.append(line),
+      environment: options.environment,
+    })
+    if (history?.warning !== undefined) this.#output.note(history.warning)
+  }
+
+  /**
+   * Runs until the input ends or the user leaves.
+   *
+   * @returns the exit code: that of the last command that failed, or 0.
+   * @throws TidingsError where the input is piped and no server can be used.
+   */
+  async run(): Promise<number> {
+    // Lines are held back until there is somebody to carry them out.
+    this.#editor.pause()
+    try {
+      const client = await this.#connect()
+      this.#client = client
+      const watching = this.#startWatch(client, '')
+      if (!this.#isInteractive) await watching.started
+      this.#editor.resume()
+      return await this.#ended
+    } finally {
+      this.#editor.close()
+      await this.#client?.close()
+    }
+  }
+
+  async #connect(): Promise<Client> {
+    const { servers, id, timeoutMs, secret } = this.#options
+    const options: ConnectOptions = {
+      id,
+      timeoutMs,
+      onState: (state) => this.#stateChanged(state),
+      ...(secret === undefined ? {} : { secret }),
+    }
+    return this.#isInteractive
+      ? new Client(servers, options)
+      : await connect(servers, { ...options, failFast: true })
+  }
+
+  // ── commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #takeLine(line: string): void {
+    if (this.#isLeaving) return
+    this.#editor.pause()
+    this.#running = this.#carryOut(line).finally(() => {
+      this.#running = undefined
+      this.#editor.resume()
+    })
+  }
+
+  async #carryOut(line: string): Promise<void> {
+    const abandoned = new Promise<number>((resolve) => {
+      this.#abandon = () => resolve(exitCodes.interrupted)
+    })
+    try {
+      const code = await Promise.race([this.#run(line), abandoned])
+      if (code !== exitCodes.ok) this.#lastFailure = code
+      if (code === exitCodes.interrupted)
+        this.#output.note('abandoned; a write may have been carried out all the same')
+    } catch (error) {
+      if (!(error instanceof Error)) throw error
+      this.#lastFailure = exitCodeOf(error)
+      this.#presentation.failed(error)
+    } finally {
+      this.#abandon = undefined
+    }
+  }
+
+  async #run(line: string): Promise<number> {
+    const read = readLine(line)
+    const client = this.#client
+    if (read === undefined || client === undefined) return exitCodes.ok
+    const context: CommandContext = {
+      client,
+      output: this.#output,
+      presentation: this.#presentation,
+      isInteractive: this.#isInteractive,
+      wrote: (version) => this.#leaveOut(version),
+      watch: async (prefix) => await this.#narrowWatch(client, prefix),
+      unwatch: () => {
+        void this.#watch?.return()
+        return exitCodes.ok
+      },
+      exit: () => {
+        this.#isLeaving = true
+        this.#end(this.#lastFailure)
+        return exitCodes.ok
+      },
+    }
+    return await commandNamed(read.name).run(read.rest, context)
+  }
+
+  #interrupted(): void {
+    if (this.#abandon === undefined) this.#end(exitCodes.interrupted)
+    else this.#abandon()
+  }
+
+  // ── what others write ──────────────────────────────────────────────────────────────────────────────────
+
+  #startWatch(client: Client, prefix: string): Watch {
+    void this.#watch?.return()
+    const watch = client.watch({ prefix })
+    this.#watch = watch
+    void this.#showEvents(watch)
+    return watch
+  }
+
+  async #narrowWatch(client: Client, prefix: string): Promise<number> {
+    const watch = this.#startWatch(client, prefix)
+    let timer: NodeJS.Timeout | undefined
+    const tooLate = new Promise<never>((_resolve, reject) => {
+      const { timeoutMs } = this.#options
+      const message = `no server took the watch within ${timeoutMs} ms; it goes on as soon as one does`
+      timer = setTimeout(() => reject(new TidingsError('ERR_TIMEOUT', message)), timeoutMs)
+    })
+    try {
+      await Promise.race([watch.started, tooLate])
+    } finally {
+      clearTimeout(timer)
+    }
+    this.#output.note(
+      prefix === '' ? 'watching all keys' : `watching keys that begin with ${printable(prefix)}`,
+    )
+    return exitCodes.ok
+  }
+
+  async #showEvents(watch: Watch): Promise<void> {
+    try {
+      for await (const event of watch) {
+        if (event.kind === 'update' && !(await this.#isOwn(event))) this.#presentation.event(event)
+      }
+    } catch (error) {
+      if (error instanceof Error) this.#presentation.failed(error)
+    }
+  }
+
+  /** Our own write may be pushed before it is answered: then the answer tells whose it is. */
+  async #isOwn(event: Extract<WatchEvent, { kind: 'update' }>): Promise<boolean> {
+    const state = this.#client?.state
+    const isFromOurServer = state?.status === 'connected' && state.origin === event.version.origin
+    if (isFromOurServer) await this.#running
+    return this.#own.delete(nameOf(event.version))
+  }
+
+  #leaveOut(version: Version): void {
+    // Keys outside the watched prefix are never pushed, so some stay; a few are enough to remember.
+    const [eldest] = this.#own
+    if (this.#own.size >= ownVersionsMax && eldest !== undefined) this.#own.delete(eldest)
+    this.#own.add(nameOf(version))
+  }
+
+  // ── the connection ─────────────────────────────────────────────────────────────────────────────────────
+
+  #stateChanged(state: ClientState): void {
+    this.#editor.setPrompt(this.#promptFor(state))
+    switch (state.status) {
+      case 'connected': {
+        const { server, address } = state
+        const what = this.#hasBeenConnected ? 'connected again' : 'connected'
+        const advice = this.#hasBeenConnected ? '' : '; help lists the commands'
+        this.#hasBeenConnected = true
+        this.#toldReasons.clear()
+        if (this.#isInteractive) this.#output.note(`${what} to server ${server} at ${address}${advice}`)
+        return
+      }
+      case 'connecting':
+      case 'reconnecting': {
+        if (state.reason === undefined || this.#toldReasons.has(state.reason.message)) return
+        this.#toldReasons.add(state.reason.message)
+        if (this.#isInteractive || state.status === 'reconnecting') this.#presentation.failed(state.reason)
+        return
+      }
+      case 'closed':
+    }
+  }
+
+  #promptFor(state: ClientState): string {
+    const { paint, id } = this.#options
+    const name = printable(id)
+    switch (state.status) {
+      case 'connected':
+        return `${paint.cyan(`${name}@${state.server}`)}> `
+      case 'connecting':
+      case 'reconnecting':
+        return `${name} ${paint.yellow(`(${state.status} to ${state.address})`)}> `
+      case 'closed':
+        return `${name}> `
+    }
+  }
+
+  #openOutput(): Output {
+    const { paint, output, errorOutput } = this.#options
+    if (this.#isInteractive) {
+      return {
+        print: (text) => this.#editor.printAbove(text),
+        note: (text) => this.#editor.printAbove(paint.dim(text)),
+        complain: (text) => this.#editor.printAbove(text),
+        drained: () => Promise.resolve(),
+      }
+    }
+    return {
+      print: (text) => this.#editor.printAbove(text),
+      note: (text) => errorOutput.write(`${text}\n`),
+      complain: (text) => errorOutput.write(`${text}\n`),
+      drained: () => new Promise((resolve) => output.write('', () => resolve())),
+    }
+  }
+}
+
+const ownVersionsMax = 1_000
+
+function nameOf(version: Version): string {
+  return `${version.timestamp} ${version.origin}`
+}

@@ -1,0 +1,28 @@
+import { createServer } from 'node:net'
+
+/**
+ * Finds ports of this machine that nobody listens on, the ones that lessons and examples use if possible. Somebody
+ * may take one before it is used; then the server that is to have it says so.
+ *
+ * @param count how many.
+ */
+export async function freePorts(count: number): Promise<readonly number[]> {
+  const ports: number[] = []
+  for (let port = portMin; ports.length < count && port <= portMax; port++) {
+    if (await isFree(port)) ports.push(port)
+  }
+  if (ports.length < count)
+    throw new Error(`of the ports ${portMin} to ${portMax} too few are free; stop something`)
+  return ports
+}
+
+const portMin = 60_001
+const portMax = 60_999
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const listener = createServer()
+    listener.once('error', () => resolve(false))
+    listener.listen({ port, host: '127.0.0.1' }, () => listener.close(() => resolve(true)))
+  })
+}

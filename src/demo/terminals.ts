@@ -1,0 +1,142 @@
+import { freePorts } from './free-ports.ts'
+import { Interruption } from './interruption.ts'
+import { ownCommand, ownEnvironment, typedCommand } from './own-command.ts'
+import { panes, type Pane, type Panes } from './pane.ts'
+import { Tmux, TmuxError } from './tmux.ts'
+
+/**
+ * `tidings demo --terminals`: the cast of the story in five terminals, for people to play it themselves.
+ *
+ * With tmux they are panes: of a tmux of their own, which ends, and everything in it, when its user leaves; or, inside
+ * of tmux already, of a new window there. Without tmux it says what to type in which terminal.
+ *
+ * @returns the exit code.
+ */
+export async function openTerminals(): Promise<number> {
+  const [one = 0, two = 0, three = 0] = await freePorts(3)
+  const cast = panes([one, two, three])
+  if (!Tmux.isInstalled()) {
+    print(instructions(cast))
+    return 0
+  }
+  try {
+    if (process.env['TMUX'] === undefined) return await openSession(cast)
+    const window = openWindow(cast)
+    print([
+      `Five panes are open in the window "${sessionName}".`,
+      `  another pane: Ctrl-b and an arrow key`,
+      `  end all:      tmux kill-window -t ${window}`,
+    ])
+    return 0
+  } catch (error) {
+    if (!(error instanceof TmuxError)) throw error
+    process.stderr.write(`error: ${error.message}\n`)
+    return 5
+  }
+}
+
+const socketName = 'tidings-demo'
+const sessionName = 'tidings'
+/** Room for five, until somebody attaches with a terminal of another size. */
+const detachedSize = { columns: 200, rows: 50 }
+
+/** What to type where, for people who open the terminals themselves. */
+export function instructions(cast: readonly Pane[]): readonly string[] {
+  const lines = ['There is no tmux here to open the terminals. Open five yourself, in this folder, and type:']
+  for (const [index, { title, words, hints }] of cast.entries()) {
+    lines.push('', `Terminal ${index + 1} (${title}):`, `  ${typedCommand(words)}`)
+    lines.push(...hints.map((hint) => (hint === '' ? '' : `    ${hint}`)))
+  }
+  lines.push('', 'Ctrl-C ends a server, exit a client.')
+  return lines
+}
+
+/** A tmux of its own: nobody's settings, nobody's sessions, and one command to end all of it. */
+async function openSession(cast: Panes): Promise<number> {
+  const tmux = new Tmux(socketName)
+  const isOpen = tmux.succeeds('has-session', '-t', sessionName)
+  if (!isOpen) {
+    const { columns, rows } = process.stdout.isTTY ? process.stdout : detachedSize
+    const size = ['-x', `${columns}`, '-y', `${rows}`]
+    fill(tmux, cast, (command) =>
+      tmux.run('new-session', '-d', '-P', '-F', '#{pane_id}', '-s', sessionName, ...size, ...command),
+    )
+    tmux.run('set-option', '-g', 'mouse', 'on')
+    tmux.run('set-option', '-g', 'status-right-length', '80')
+    tmux.run(
+      'set-option',
+      '-g',
+      'status-right',
+      'click: another pane · Ctrl-b R: start it again · Ctrl-b d: end all ',
+    )
+    tmux.run('bind-key', 'R', 'respawn-pane', '-k')
+  }
+  if (!process.stdin.isTTY || !process.stdout.isTTY) {
+    print([
+      `${isOpen ? 'The panes are open already' : 'Five panes are open'}, in a tmux of their own.`,
+      `  look: tmux -L ${socketName} attach`,
+      `  end:  tmux -L ${socketName} kill-server`,
+    ])
+    return 0
+  }
+  const interruption = new Interruption()
+  try {
+    return await Promise.race([tmux.attach(sessionName).then(() => 0), interruption.exitCode])
+  } finally {
+    interruption.dispose()
+    // It is gone already where everything in it has ended.
+    tmux.succeeds('kill-server')
+  }
+}
+
+function openWindow(cast: Panes): string {
+  const tmux = new Tmux(undefined)
+  const first = fill(tmux, cast, (command) =>
+    tmux.run('new-window', '-P', '-F', '#{pane_id}', '-n', sessionName, ...command),
+  )
+  return tmux.run('display-message', '-p', '-t', first, '#{window_id}')
+}
+
+/**
+ * Three servers side by side, and below them the two clients.
+ *
+ * @param open opens the first pane, with a command in it, and returns its id.
+ * @returns the id of the first pane.
+ */
+function fill(tmux: Tmux, cast: Panes, open: (command: readonly string[]) => string): string {
+  const [west, central, east, alice, bob] = cast
+  const split = (beside: string, how: readonly string[], pane: Pane): string =>
+    tmux.run('split-window', '-P', '-F', '#{pane_id}', '-t', beside, ...how, ...paneCommand(pane))
+  const title = (id: string, pane: Pane): string => tmux.run('select-pane', '-t', id, '-T', pane.title)
+  const first = open(paneCommand(west))
+  try {
+    // Somebody may stop a server, to see what the others do, and start it again in its place.
+    tmux.run('set-option', '-w', '-t', first, 'remain-on-exit', 'on')
+    tmux.run('set-option', '-w', '-t', first, 'pane-border-status', 'top')
+    tmux.run('set-option', '-w', '-t', first, 'pane-border-format', ' #{pane_title} ')
+    title(first, west)
+    const below = split(first, ['-v', '-l', '45%'], alice)
+    title(below, alice)
+    title(split(below, ['-h', '-l', '50%'], bob), bob)
+    const second = split(first, ['-h', '-l', '66%'], central)
+    title(second, central)
+    title(split(second, ['-h', '-l', '50%'], east), east)
+    tmux.run('select-pane', '-t', below)
+    return first
+  } catch (error) {
+    tmux.succeeds('kill-window', '-t', first)
+    throw error
+  }
+}
+
+/** The command of one pane: its hints, and then the program in the place of the shell that printed them. */
+function paneCommand({ words, hints }: Pane): readonly string[] {
+  const unset = Object.keys(process.env).filter((name) => !(name in ownEnvironment()))
+  const text = hints.length === 0 ? '' : `${hints.join('\n')}\n\n`
+  const script = [...unset.map((name) => `unset ${name}`), 'printf %s "$0"', 'exec "$@"'].join('; ')
+  return ['sh', '-c', script, text, ...ownCommand(words)]
+}
+
+function print(lines: readonly string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(''))
+}

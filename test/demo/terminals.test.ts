@@ -1,0 +1,67 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { runDemo } from './demo-process.ts'
+
+const hasTmux = spawnSync('tmux', ['-V']).status === 0
+
+describe('tidings demo --terminals', () => {
+  let folder = ''
+
+  beforeEach(() => {
+    // A place of its own for tmux's sockets: nobody's demo is disturbed.
+    folder = mkdtempSync(join(tmpdir(), 'tidings-'))
+  })
+
+  afterEach(() => {
+    tmux('kill-server')
+    rmSync(folder, { recursive: true })
+  })
+
+  it('without tmux it says what to type in which terminal', async () => {
+    const { exitCode, output } = await runDemo(['--terminals'], { env: { PATH: folder } })
+    expect(output).toMatch(
+      /Terminal 1 \(server 1, west\):\n {2}npm run server -- --port \d+ --id 1 --peers "\d+ \d+"/,
+    )
+    expect(output).toMatch(/Terminal 4 \(Alice, at server 1\):\n {2}npm run client -- \d+ --id Alice/)
+    expect(output).toContain('3. write y found')
+    expect(output).toContain('5. write z glad')
+    expect(exitCode).toBe(0)
+  })
+
+  it.skipIf(!hasTmux)(
+    'with tmux it opens a pane for each of the five, and ending that tmux ends them',
+    async () => {
+      const { exitCode, output } = await runDemo(['--terminals'], { env: { TMUX_TMPDIR: folder } })
+      expect(output).toContain('tmux -L tidings-demo attach')
+      expect(exitCode).toBe(0)
+      expect(tmux('list-panes', '-F', '#{pane_title}').split('\n')).toEqual([
+        'server 1, west',
+        'server 2, central',
+        'server 3, east',
+        'Alice, at server 1',
+        'Bob, at server 2',
+      ])
+      const pids = tmux('list-panes', '-F', '#{pane_pid}').split('\n').map(Number)
+      expect(pids.filter(isRunning)).toEqual(pids)
+      tmux('kill-server')
+      await expect.poll(() => pids.filter(isRunning), { timeout: 10_000 }).toEqual([])
+    },
+  )
+
+  function tmux(...words: readonly string[]): string {
+    const { TMUX: _inside, ...outer } = process.env
+    const env = { ...outer, TMUX_TMPDIR: folder }
+    return spawnSync('tmux', ['-L', 'tidings-demo', ...words], { env, encoding: 'utf8' }).stdout.trimEnd()
+  }
+})
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}

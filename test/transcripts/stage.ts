@@ -1,0 +1,550 @@
+import { Chalk } from 'chalk'
+import { PeoplePresentation } from '../../src/client/presentation.ts'
+import { shortTextFromValue, valueFromText } from '../../src/client/value-text.ts'
+import { encodeResult } from '../../src/protocol/client-answers.ts'
+import {
+  checkClientRequest,
+  isReplicaCall,
+  type LinkAction,
+  type ReplicaCall,
+} from '../../src/protocol/client-messages.ts'
+import { checkClientResult } from '../../src/protocol/client-results.ts'
+import { defaultLimits, defaultTiming, type Limits } from '../../src/replica/configuration.ts'
+import type { Siblings } from '../../src/replica/key-space.ts'
+import type { ClientResult, PeerMessage } from '../../src/replica/messages.ts'
+import type { Output } from '../../src/replica/output.ts'
+import { Replica } from '../../src/replica/replica.ts'
+import type { JsonValue, Update, Write } from '../../src/replica/update.ts'
+import { makeOrigin, showVersion, type Origin, type ServerId } from '../../src/replica/version.ts'
+import { LinkGate } from '../../src/server/link-gate.ts'
+import { Narrator } from '../../src/server/narrator.ts'
+import { ReplicaLoop } from '../../src/server/replica-loop.ts'
+
+/**
+ * Where the transcripts are played: the replica, the loop, the gates, the narrator and the client's words are the
+ * real ones. Only the network and the clock are made here, and both stand still unless a command moves them.
+ *
+ * A directed link is a gate and behind it a wire. What a gate lets pass is on the wire, and is delivered, in the fixed
+ * order of the links' names, once all commands of a block have been given: so the commands of one block happen
+ * at the same time, and nobody has heard of the others'. A wire that is jammed keeps what is on it: unlike a held gate
+ * it says so to nobody.
+ *
+ * What is said is collected as lines: `1| …` is what the operator of server 1 reads, `1> …` what the client at
+ * server 1 is answered.
+ */
+export class Stage {
+  readonly #servers = new Map<ServerId, StageServer>()
+  /** All that ever were; a server that crashed has no wires that are up. */
+  readonly #links = new Map<string, Link>()
+  readonly #runs = new Map<ServerId, number>()
+  #limits: Limits = defaultLimits
+  #lines: string[] = []
+  /** Connections that are about to open or to close: a server finishes what it is saying first. */
+  readonly #soon: (() => void)[] = []
+  #timers: { readonly dueMs: number; readonly run: () => void }[] = []
+  #nowMs = 0
+
+  /**
+   * Carries out the commands of one block, delivers what follows from them, and returns what was said meanwhile.
+   *
+   * @throws where a command makes no sense, or where `agree` finds that the servers do not.
+   */
+  perform(commands: readonly string[]): readonly string[] {
+    this.#lines = []
+    for (const command of commands) {
+      this.#obey(command)
+      this.#think()
+    }
+    this.#settle()
+    return this.#lines
+  }
+
+  #obey(command: string): void {
+    const [, server, order = ''] = /^(\w+): (.*)$/.exec(command) ?? []
+    if (server !== undefined) {
+      this.#serverOf(server).client(order)
+      return
+    }
+    const [word = '', ...rest] = command.split(' ')
+    switch (word) {
+      case 'servers':
+        this.#begin(rest)
+        return
+      case 'wait':
+        this.#pass(durationMs(rest))
+        return
+      case 'crash':
+        for (const id of rest) this.#crash(id)
+        return
+      case 'start':
+        for (const id of rest) this.#start(id)
+        for (const id of rest) this.#connectWithAll(id)
+        return
+      case 'jam':
+        for (const name of rest) this.#link(name).isJammed = true
+        return
+      case 'unjam':
+        for (const name of rest) this.#link(name).isJammed = false
+        return
+      case 'forge':
+        this.#forge(rest)
+        return
+      case 'agree':
+        this.#agree()
+        return
+      default:
+        throw new Error(`there is no command ${JSON.stringify(command)}`)
+    }
+  }
+
+  // ── servers ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** `1 2 3`, and where they are small, `buffer=2 page=1`: updates that fit into each. They find each other in silence. */
+  #begin(words: readonly string[]): void {
+    for (const word of words.filter((word) => word.includes('='))) {
+      const [name, number] = word.split('=')
+      const updatesMax = Number(number)
+      if (name === 'buffer') {
+        this.#limits = { ...this.#limits, buffer: { ...this.#limits.buffer, updatesMax } }
+      } else if (name === 'page') {
+        this.#limits = { ...this.#limits, page: { ...this.#limits.page, updatesMax } }
+      } else throw new Error(`there is no limit ${name}`)
+    }
+    const ids = words.filter((word) => !word.includes('='))
+    for (const id of ids) this.#start(id)
+    for (const id of ids) this.#connectWithAll(id)
+    this.#settle()
+    this.#lines = []
+  }
+
+  #start(id: ServerId): void {
+    if (this.#servers.has(id)) throw new Error(`server ${id} is running`)
+    const run = (this.#runs.get(id) ?? 0) + 1
+    this.#runs.set(id, run)
+    const server = new StageServer({
+      id,
+      origin: makeOrigin({ server: id, incarnation: `run${run}` }),
+      limits: this.#limits,
+      print: (line) => this.#lines.push(line),
+      send: (to, message) => this.#links.get(`${id}->${to}`)?.gate.send(message),
+      refuse: (peer, reason) => {
+        const link = this.#link(`${peer}->${id}`)
+        // What was behind the offence is not read.
+        link.wire.length = 0
+        this.#soon.push(() => this.#breakLink(link, { atSender: 'connection closed', atReceiver: reason }))
+      },
+      applyToLink: (peer, action) => this.#applyToLink(id, peer, action),
+    })
+    this.#servers.set(id, server)
+    server.loop.push({ kind: 'tick', nowMs: this.#nowMs })
+  }
+
+  /** The process ends without a word. What was on its wires is gone, and so is its memory. */
+  #crash(id: ServerId): void {
+    this.#serverOf(id)
+    this.#servers.delete(id)
+    for (const [name, link] of this.#links) {
+      if (link.from !== id && link.to !== id) continue
+      const survivor = this.#servers.get(link.from === id ? link.to : link.from)
+      if (survivor !== undefined) this.#closeAt(survivor, link, 'connection closed')
+      link.gate.reset()
+      this.#links.delete(name)
+    }
+  }
+
+  #connectWithAll(id: ServerId): void {
+    for (const other of [...this.#servers.keys()].toSorted()) {
+      if (other === id) continue
+      this.#connect(id, other)
+      this.#connect(other, id)
+    }
+  }
+
+  // ── links ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** `from` has dialled `to` and may send on the connection. */
+  #connect(from: ServerId, to: ServerId): void {
+    const [sender, receiver] = [this.#servers.get(from), this.#servers.get(to)]
+    if (sender === undefined || receiver === undefined) return
+    const name = `${from}->${to}`
+    const link = this.#links.get(name) ?? this.#newLink(from, to)
+    if (link.isUp) return
+    link.isUp = true
+    this.#links.set(name, link)
+    receiver.loop.push({ kind: 'peerHeard', peer: from, origin: sender.origin })
+    const applied = new Map(receiver.replica.applied)
+    sender.loop.push({ kind: 'linkUp', peer: to, origin: receiver.origin, applied })
+    this.#think()
+    if (this.#links.get(`${to}->${from}`)?.isUp !== true) return
+    for (const [server, peer] of [
+      [sender, to],
+      [receiver, from],
+    ] as const) {
+      server.narrator.tell({ kind: 'peerJoined', peer, address: addressOf(peer) })
+    }
+  }
+
+  #newLink(from: ServerId, to: ServerId): Link {
+    const wire: PeerMessage[] = []
+    const gate = new LinkGate({
+      pass: (message) => wire.push(message),
+      startTimer: (run, delayMs) => this.#timers.push({ dueMs: this.#nowMs + delayMs, run }),
+    })
+    return { from, to, gate, wire, isUp: false, isJammed: false }
+  }
+
+  #applyToLink(from: ServerId, to: ServerId, action: LinkAction): LinkGate['state'] {
+    const link = this.#link(`${from}->${to}`)
+    const wasCut = link.gate.state.state === 'cut'
+    link.gate.apply(action)
+    const isCut = link.gate.state.state === 'cut'
+    this.#serverOf(from).narrator.tell({
+      kind: 'link',
+      peer: to,
+      state: link.gate.state.state,
+      queued: link.gate.state.queued,
+    })
+    if (isCut && !wasCut) {
+      const reasons = { atSender: 'cut by the lab', atReceiver: 'connection closed' }
+      this.#soon.push(() => this.#breakLink(link, reasons))
+    }
+    if (wasCut && !isCut) this.#soon.push(() => this.#connect(from, to))
+    return link.gate.state
+  }
+
+  /** The connection closes, once what is on the wire has arrived, and is dialled anew unless it is cut. */
+  #breakLink(link: Link, reasons: { readonly atSender: string; readonly atReceiver: string }): void {
+    if (!link.isUp) return
+    this.#deliver(link)
+    link.isUp = false
+    link.gate.reset()
+    this.#closeAt(this.#serverOf(link.from), link, reasons.atSender)
+    this.#closeAt(this.#serverOf(link.to), link, reasons.atReceiver)
+    if (link.gate.state.state === 'cut') return
+    this.#timers.push({ dueMs: this.#nowMs + redialMs, run: () => this.#connect(link.from, link.to) })
+  }
+
+  /** One side notices that a link is no longer. Of the two links of a pair, the first to go is told of. */
+  #closeAt(server: StageServer, link: Link, reason: string): void {
+    const isSender = server.id === link.from
+    const peer = isSender ? link.to : link.from
+    const origin = makeOrigin({ server: peer, incarnation: `run${this.#runs.get(peer)}` })
+    server.loop.push({ kind: isSender ? 'linkDown' : 'peerSilent', peer, origin })
+    const other = this.#links.get(isSender ? `${peer}->${server.id}` : `${server.id}->${peer}`)
+    if (other?.isUp === true) server.narrator.tell({ kind: 'peerLeft', peer, reason })
+  }
+
+  #deliver(link: Link): boolean {
+    const messages = link.wire.splice(0)
+    for (const message of messages) {
+      this.#serverOf(link.to).loop.push({ kind: 'message', from: link.from, message })
+    }
+    return messages.length > 0
+  }
+
+  /** A server that has gone wrong puts an update on its wire: `1->3 y=never at 900`. It is known to nobody else. */
+  #forge(words: readonly string[]): void {
+    const [name = '', assignment = '', , timestamp] = words
+    const link = this.#link(name)
+    const sender = this.#serverOf(link.from)
+    const [key = '', value = ''] = assignment.split('=')
+    const update: Update = {
+      origin: sender.origin,
+      timestamp: Number(timestamp),
+      previous: sender.replica.applied.get(sender.origin) ?? 0,
+      dependencies: {},
+      writes: [{ key, value }],
+    }
+    link.gate.send({ kind: 'updates', updates: [update], bytes: 100 })
+  }
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Every server ticks as often as a real one does; what follows from a tick is delivered before the next. */
+  #pass(durationMs: number): void {
+    this.#settle()
+    const untilMs = this.#nowMs + durationMs
+    while (this.#nowMs < untilMs) {
+      const tickMs = Math.min(this.#nowMs - (this.#nowMs % tickEveryMs) + tickEveryMs, untilMs)
+      for (;;) {
+        const due = this.#timers.toSorted((a, b) => a.dueMs - b.dueMs)[0]
+        if (due === undefined || due.dueMs > tickMs) break
+        this.#timers = this.#timers.filter((timer) => timer !== due)
+        this.#nowMs = due.dueMs
+        due.run()
+        this.#settle()
+      }
+      this.#nowMs = tickMs
+      for (const server of this.#servers.values()) {
+        server.loop.push({ kind: 'tick', nowMs: tickMs })
+        if (tickMs % 1_000 === 0) server.narrator.refill()
+      }
+      this.#settle()
+    }
+  }
+
+  /** Delivers what is on the wires and has every server act on it, until nothing is left. */
+  #settle(): void {
+    for (let turn = 0; turn < turnsMax; turn++) {
+      this.#think()
+      let isQuiet = true
+      for (const [, link] of [...this.#links].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+        if (link.isUp && !link.isJammed && this.#deliver(link)) isQuiet = false
+        this.#think()
+      }
+      if (isQuiet) return
+    }
+    throw new Error(`the servers are still busy after ${turnsMax} turns, although no time passes`)
+  }
+
+  /** Every server steps what has reached it, and connections open and close as that demands. */
+  #think(): void {
+    for (;;) {
+      const busy = [...this.#servers.values()].filter((server) => server.think())
+      const due = this.#soon.splice(0)
+      for (const run of due) run()
+      if (busy.length + due.length === 0) return
+    }
+  }
+
+  // ── agreement ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Says what all servers hold. @throws where they hold different things, or something still waits. */
+  #agree(): void {
+    this.#settle()
+    const [first, ...others] = [...this.#servers.values()].map(({ id, replica }) => ({ id, holds: holdings(replica) }))
+    if (first === undefined) throw new Error('there are no servers')
+    for (const other of others) {
+      if (other.holds.join('\n') === first.holds.join('\n')) continue
+      const both = [first, other].map(({ id, holds }) => `server ${id} holds\n  ${holds.join('\n  ')}`)
+      throw new Error(`the servers do not agree: ${both.join('\n')}`)
+    }
+    this.#lines.push(...first.holds.filter((line) => !line.startsWith('applied ')))
+  }
+
+  #serverOf(id: ServerId): StageServer {
+    const server = this.#servers.get(id)
+    if (server === undefined) throw new Error(`there is no server ${id}`)
+    return server
+  }
+
+  #link(name: string): Link {
+    const link = this.#links.get(name)
+    if (link === undefined) throw new Error(`there is no link ${name}`)
+    return link
+  }
+}
+
+/** One server without its sockets, and one client that is connected to it. */
+class StageServer {
+  readonly id: ServerId
+  readonly origin: Origin
+  readonly replica: Replica
+  readonly loop: ReplicaLoop
+  readonly narrator: Narrator
+  readonly #options: StageServerOptions
+  readonly #presentation: PeoplePresentation
+  readonly #calls = new Map<number, { readonly call: ReplicaCall; readonly value: JsonValue }>()
+  #scheduled: (() => void)[] = []
+
+  constructor(options: StageServerOptions) {
+    const { id, origin, limits, print } = options
+    this.#options = options
+    this.id = id
+    this.origin = origin
+    this.replica = new Replica({ server: id, origin, limits, timing: defaultTiming })
+    const paint = new Chalk({ level: 0 })
+    this.narrator = new Narrator({ write: (line) => print(`${id}| ${line}`), paint })
+    const answer = (text: string): void => {
+      for (const line of text.split('\n')) print(`${id}> ${line}`)
+    }
+    this.#presentation = new PeoplePresentation({ print: answer, note: answer, complain: answer }, { output: paint, errors: paint })
+    this.loop = new ReplicaLoop({
+      replica: this.replica,
+      release: (output) => this.#release(output),
+      settle: () => {},
+      schedule: (run) => this.#scheduled.push(run),
+    })
+  }
+
+  /** Steps what has arrived. @returns whether there was anything. */
+  think(): boolean {
+    const scheduled = this.#scheduled
+    this.#scheduled = []
+    for (const run of scheduled) run()
+    return scheduled.length > 0
+  }
+
+  /** What the client at this server types. */
+  client(order: string): void {
+    const [word = '', ...rest] = order.split(' ')
+    const [first = ''] = rest
+    switch (word) {
+      case 'write': {
+        const value = valueOf(rest.slice(1).join(' '))
+        this.#call('write', { key: first, value }, value)
+        return
+      }
+      case 'delete':
+      case 'why':
+        this.#call(word, { key: first })
+        return
+      case 'batch':
+        this.#call('batch', { writes: rest.map(writeOf) })
+        return
+      case 'read':
+        this.#call('read', { keys: rest })
+        return
+      case 'conflicts':
+      case 'waiting':
+      case 'keys':
+        this.#call(word, {})
+        return
+      case 'hold':
+      case 'cut':
+      case 'heal':
+        this.#link(first, { action: word })
+        return
+      case 'release':
+        this.#link(first, { action: word, ...(rest[1] === undefined ? {} : { count: Number(rest[1]) }) })
+        return
+      case 'delay':
+        this.#link(first, { action: word, ms: durationMs(rest.slice(1)) })
+        return
+      default:
+        throw new Error(`a client has no command ${JSON.stringify(order)}`)
+    }
+  }
+
+  #call(method: string, params: object, value: JsonValue = null): void {
+    const call = checkClientRequest(method, params, JSON.stringify(params).length)
+    if (!isReplicaCall(call)) throw new Error(`${method} does not concern the replica`)
+    const id = this.#calls.size + 1
+    this.#calls.set(id, { call, value })
+    this.loop.push({ kind: 'request', client: 1, id, request: call.request })
+  }
+
+  #link(peer: ServerId, action: LinkAction): void {
+    this.#presentation.link({ peer, ...this.#options.applyToLink(peer, action) })
+  }
+
+  #release(output: Output): void {
+    for (const { to, message } of output.send) this.#options.send(to, message)
+    for (const event of output.events) this.narrator.tell(event)
+    for (const { peer, reason } of output.refuse) {
+      this.narrator.tell({ kind: 'warning', text: `refused what server ${peer} sent: ${reason}` })
+      this.#options.refuse(peer, reason)
+    }
+    for (const { id, result } of output.reply) this.#answer(id, result)
+  }
+
+  /** The answer takes the way of a real one: into the form of the wire, out of it, and into words. */
+  #answer(id: number, result: ClientResult): void {
+    const asked = this.#calls.get(id)
+    if (asked === undefined) throw new Error('an answer to nothing')
+    const told: unknown = JSON.parse(JSON.stringify(encodeResult(asked.call, result, noHost)))
+    switch (asked.call.method) {
+      case 'write':
+        this.#presentation.written(checkClientResult('write', told), asked.value)
+        return
+      case 'delete':
+        this.#presentation.deleted(checkClientResult('delete', told))
+        return
+      case 'batch':
+        this.#options.print(`${this.id}> wrote all together (${showVersion(checkClientResult('batch', told).version)})`)
+        return
+      case 'read': {
+        const read = checkClientResult('read', told)
+        this.#presentation.values('values' in read ? read.values : [read])
+        return
+      }
+      case 'keys':
+        this.#presentation.keys(checkClientResult('keys', told).keys)
+        return
+      case 'conflicts':
+        this.#presentation.conflicts(checkClientResult('conflicts', told).keys)
+        return
+      case 'waiting':
+        this.#presentation.waiting(checkClientResult('waiting', told))
+        return
+      case 'why':
+        this.#presentation.story(checkClientResult('why', told), this.id)
+        return
+      default:
+        throw new Error(`nobody on this stage asks for ${asked.call.method}`)
+    }
+  }
+}
+
+interface StageServerOptions {
+  readonly id: ServerId
+  readonly origin: Origin
+  readonly limits: Limits
+  readonly print: (line: string) => void
+  readonly send: (to: ServerId, message: PeerMessage) => void
+  /** Closes the connection on which a peer sends. */
+  readonly refuse: (peer: ServerId, reason: string) => void
+  readonly applyToLink: (peer: ServerId, action: LinkAction) => LinkGate['state']
+}
+
+/** The way from one server to another. */
+interface Link {
+  readonly from: ServerId
+  readonly to: ServerId
+  readonly gate: LinkGate
+  /** What the gate has let pass, in order, and the receiver has not got yet. */
+  readonly wire: PeerMessage[]
+  isUp: boolean
+  isJammed: boolean
+}
+
+/** As often as a real server ticks. */
+const tickEveryMs = 50
+/** How soon a real server dials again when a good link breaks. */
+const redialMs = 100
+/** Far above what any story needs. */
+const turnsMax = 1_000
+
+const noHost = {
+  status: (): never => {
+    throw new Error('nobody on this stage asks for status')
+  },
+}
+
+/** What replicas agree on: every key with all its versions, the value first, and what has been applied. */
+function holdings(replica: Replica): readonly string[] {
+  const keys = [...replica.entries()].map(([key, siblings]) => `all hold ${key}${siblingsText(siblings)}`)
+  const applied = [...replica.applied].map(([origin, timestamp]) => `applied ${timestamp} of ${origin}`)
+  return [...keys, ...applied.toSorted()]
+}
+
+function siblingsText([winner, ...others]: Siblings): string {
+  const text = ({ version, value }: Siblings[0]): string =>
+    value === undefined ? `deleted (${showVersion(version)})` : `= ${shortTextFromValue(value)} (${showVersion(version)})`
+  const conflicts = others.map((other) => `, in conflict with ${text(other).replace(/^= /, '')}`)
+  return ` ${text(winner)}${conflicts.join('')}`
+}
+
+function addressOf(id: ServerId): string {
+  return `127.0.0.1:6000${id}`
+}
+
+/** `x=5`, or `x=` for a deletion. */
+function writeOf(word: string): Write {
+  const [key = '', value = ''] = word.split('=')
+  return value === '' ? { key, deleted: true } : { key, value: valueOf(value) }
+}
+
+function valueOf(text: string): JsonValue {
+  const read = valueFromText(text)
+  if ('fault' in read) throw new Error(read.fault)
+  return read.value
+}
+
+/** `200 ms`, `61 s`. */
+function durationMs([number, unit]: readonly string[]): number {
+  const unitMs = unit === 'ms' ? 1 : unit === 's' ? 1_000 : Number.NaN
+  const durationMs = Number(number) * unitMs
+  if (!(durationMs > 0)) throw new Error(`${number} ${unit} is no duration: try "200 ms" or "61 s"`)
+  return durationMs
+}
