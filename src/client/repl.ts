@@ -79,6 +79,8 @@ export class Repl {
       onHistory: (line) => history?.append(line),
       environment: options.environment,
     })
+    // Lines are held back until there is somebody to carry them out.
+    this.#editor.pause()
     if (history?.warning !== undefined) this.#output.note(history.warning)
   }
 
@@ -89,8 +91,6 @@ export class Repl {
    * @throws TidingsError where the input is piped and no server can be used.
    */
   async run(): Promise<number> {
-    // Lines are held back until there is somebody to carry them out.
-    this.#editor.pause()
     try {
       const client = await this.#connect()
       this.#client = client

@@ -64,7 +64,7 @@ function whatItIs({ key, versions, waiting, missing }: ToldStory): string {
     return `${value} (${showVersion(other.version)})`
   })
   return (
-    `${is}. It won over ${list(lost)}, written at the same time: neither server knew of the other's. ` +
+    `${is}. It won over ${list(lost)}, written without knowledge of each other. ` +
     `To settle it, write ${name} again.`
   )
 }
@@ -96,11 +96,12 @@ function whereItIs(
     if (state === 'cut') sentences.push(`${link} is cut by its lab.`)
   }
   const holders = missing.holders.toSorted()
-  sentences.push(
-    holders.length === 0
-      ? `No connected server has ${it}.`
-      : `${servers(holders)} ${holders.length === 1 ? 'has' : 'have'} ${it}.`,
-  )
+  if (holders.length > 0) {
+    sentences.push(`${servers(holders)} ${holders.length === 1 ? 'has' : 'have'} ${it}.`)
+  } else if (missing.keys === undefined) {
+    // Where its keys are known somebody has it, who has only not told of it yet.
+    sentences.push(`No connected server has ${it}.`)
+  }
   sentences.push(cure(missing, { server, origin }))
   return sentences
 }
@@ -110,22 +111,26 @@ function cure(
   { server, origin }: { readonly server: string; readonly origin: string },
 ): string {
   const state = missing.link === 'absent' ? 'absent' : missing.link.state
-  const isHeldSomewhere = missing.holders.length > 0
+  const free = missing.holders.filter((holder) => !missing.heldHolders.includes(holder))
+  if (state !== 'held' && missing.holders.length > 0 && free.length === 0) {
+    return `To cure: at ${servers(missing.heldHolders).toLowerCase()}, whose link to here its lab holds: release ${server}`
+  }
+  const canBeFetched = free.length > 0
   switch (state) {
     case 'held':
       return `To cure: at server ${origin}: release ${server}`
     case 'delayed':
       return `It will come by itself; sooner, at server ${origin}: release ${server}`
     case 'cut':
-      return isHeldSomewhere
+      return canBeFetched
         ? 'It is fetched from there; if that takes long, look at the links between you.'
         : `To cure: at server ${origin}: heal ${server}`
     case 'absent':
-      return isHeldSomewhere
+      return canBeFetched
         ? 'It is fetched from there.'
         : `To cure: connect server ${origin} again, or any other that has it.`
     case 'open':
-      return isHeldSomewhere ? 'It is on its way.' : 'Nobody may have it any more, or it is on its way.'
+      return canBeFetched ? 'It is on its way.' : 'Nobody may have it any more, or it is on its way.'
   }
 }
 

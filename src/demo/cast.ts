@@ -1,4 +1,5 @@
 import { connect, type Client } from '../client/client.ts'
+import { NotSeen } from './claims.ts'
 import { ServerProcess } from './server-process.ts'
 import type { ServerEvent } from '../server/narrator.ts'
 
@@ -12,6 +13,7 @@ export interface Player {
 export class Cast {
   readonly #processes: ServerProcess[] = []
   readonly #clients: Client[] = []
+  #isStopped = false
   /** Even where the process ends without a word (`process.exit`), its children do not stay behind. */
   readonly #killAll = (): void => {
     for (const process of this.#processes) process.kill()
@@ -40,12 +42,15 @@ export class Cast {
 
   /** Ends all of it, and returns once the last process is gone. Never fails. */
   async stop(): Promise<void> {
+    this.#isStopped = true
     await Promise.allSettled(this.#clients.map((client) => client.close()))
     await Promise.all(this.#processes.map((process) => process.stop()))
     process.removeListener('exit', this.#killAll)
   }
 
   #spawn(id: string, peers: readonly string[]): ServerProcess {
+    // Ctrl-C may come between the first server and the others.
+    if (this.#isStopped) throw new NotSeen(`server ${id} to start`, 'the end of the demo')
     const process = new ServerProcess({ id, peers })
     this.#processes.push(process)
     return process

@@ -13,11 +13,11 @@ import type { Claims } from './claims.ts'
 import { poll } from './poll.ts'
 import type { Message, Note, Participant, Stage, Tone } from './stage.ts'
 
-export const alice: Participant = { name: 'Alice', place: 'at server 1' }
-export const west: Participant = { name: 'server 1', place: 'west' }
-export const central: Participant = { name: 'server 2', place: 'central' }
-export const east: Participant = { name: 'server 3', place: 'east' }
-export const bob: Participant = { name: 'Bob', place: 'at server 2' }
+const alice: Participant = { name: 'Alice', place: 'at server 1' }
+const west: Participant = { name: 'server 1', place: 'west' }
+const central: Participant = { name: 'server 2', place: 'central' }
+const east: Participant = { name: 'server 3', place: 'east' }
+const bob: Participant = { name: 'Bob', place: 'at server 2' }
 
 /** In the order in which they stand on the page. */
 export const participants: readonly Participant[] = [alice, west, central, east, bob]

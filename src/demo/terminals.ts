@@ -1,7 +1,7 @@
-import { freePorts } from './free-ports.ts'
 import { Interruption } from './interruption.ts'
 import { ownCommand, ownEnvironment, typedCommand } from './own-command.ts'
 import { panes, type Pane, type Panes } from './pane.ts'
+import { freePorts, isListeningSoon } from './ports.ts'
 import { Tmux, TmuxError } from './tmux.ts'
 
 /**
@@ -13,26 +13,29 @@ import { Tmux, TmuxError } from './tmux.ts'
  * @returns the exit code.
  */
 export async function openTerminals(): Promise<number> {
-  const [one = 0, two = 0, three = 0] = await freePorts(3)
+  const ports = await freePorts(3)
+  const [one = 0, two = 0, three = 0] = ports
   const cast = panes([one, two, three])
   if (!Tmux.isInstalled()) {
     print(instructions(cast))
     return 0
   }
   try {
-    if (process.env['TMUX'] === undefined) return await openSession(cast)
-    const window = openWindow(cast)
-    print([
-      `Five panes are open in the window "${sessionName}".`,
-      `  another pane: Ctrl-b and an arrow key`,
-      `  end all:      tmux kill-window -t ${window}`,
-    ])
-    return 0
+    return process.env['TMUX'] === undefined
+      ? await openSession({ cast, ports })
+      : await openWindow({ cast, ports })
   } catch (error) {
     if (!(error instanceof TmuxError)) throw error
     process.stderr.write(`error: ${error.message}\n`)
     return 5
   }
+}
+
+/** What the panes are filled with. */
+interface Filling {
+  readonly cast: Panes
+  /** Where the servers among them will listen. */
+  readonly ports: readonly number[]
 }
 
 const socketName = 'tidings-demo'
@@ -41,7 +44,7 @@ const sessionName = 'tidings'
 const detachedSize = { columns: 200, rows: 50 }
 
 /** What to type where, for people who open the terminals themselves. */
-export function instructions(cast: readonly Pane[]): readonly string[] {
+function instructions(cast: readonly Pane[]): readonly string[] {
   const lines = ['There is no tmux here to open the terminals. Open five yourself, in this folder, and type:']
   for (const [index, { title, words, hints }] of cast.entries()) {
     lines.push('', `Terminal ${index + 1} (${title}):`, `  ${typedCommand(words)}`)
@@ -52,14 +55,14 @@ export function instructions(cast: readonly Pane[]): readonly string[] {
 }
 
 /** A tmux of its own: nobody's settings, nobody's sessions, and one command to end all of it. */
-async function openSession(cast: Panes): Promise<number> {
+async function openSession(filling: Filling): Promise<number> {
   const tmux = new Tmux(socketName)
   const isOpen = tmux.succeeds('has-session', '-t', sessionName)
   if (!isOpen) {
     const { columns, rows } = process.stdout.isTTY ? process.stdout : detachedSize
     const size = ['-x', `${columns}`, '-y', `${rows}`]
-    fill(tmux, cast, (command) =>
-      tmux.run('new-session', '-d', '-P', '-F', '#{pane_id}', '-s', sessionName, ...size, ...command),
+    await fill(tmux, filling, (command) =>
+      tmux.run('new-session', '-d', ...printingPane, '-s', sessionName, ...size, ...command),
     )
     tmux.run('set-option', '-g', 'mouse', 'on')
     tmux.run('set-option', '-g', 'status-right-length', '80')
@@ -89,38 +92,51 @@ async function openSession(cast: Panes): Promise<number> {
   }
 }
 
-function openWindow(cast: Panes): string {
+/** Inside of somebody's tmux: a window more there, rather than a tmux within a tmux. */
+async function openWindow(filling: Filling): Promise<number> {
   const tmux = new Tmux(undefined)
-  const first = fill(tmux, cast, (command) =>
-    tmux.run('new-window', '-P', '-F', '#{pane_id}', '-n', sessionName, ...command),
+  const first = await fill(tmux, filling, (command) =>
+    tmux.run('new-window', ...printingPane, '-n', sessionName, ...command),
   )
-  return tmux.run('display-message', '-p', '-t', first, '#{window_id}')
+  const window = tmux.run('display-message', '-p', '-t', first, '#{window_id}')
+  print([
+    `Five panes are open in the window "${sessionName}".`,
+    '  another pane: Ctrl-b and an arrow key',
+    `  end all:      tmux kill-window -t ${window}`,
+  ])
+  return 0
 }
 
 /**
- * Three servers side by side, and below them the two clients.
+ * Three servers side by side, and below them the two clients, once there is something to connect to.
  *
  * @param open opens the first pane, with a command in it, and returns its id.
  * @returns the id of the first pane.
  */
-function fill(tmux: Tmux, cast: Panes, open: (command: readonly string[]) => string): string {
+async function fill(
+  tmux: Tmux,
+  { cast, ports }: Filling,
+  open: (command: readonly string[]) => string,
+): Promise<string> {
   const [west, central, east, alice, bob] = cast
-  const split = (beside: string, how: readonly string[], pane: Pane): string =>
-    tmux.run('split-window', '-P', '-F', '#{pane_id}', '-t', beside, ...how, ...paneCommand(pane))
-  const title = (id: string, pane: Pane): string => tmux.run('select-pane', '-t', id, '-T', pane.title)
+  const entitle = (id: string, { title }: Pane): string => tmux.run('select-pane', '-t', id, '-T', title)
+  const split = (beside: string, how: readonly string[], pane: Pane): string => {
+    const id = tmux.run('split-window', ...printingPane, '-t', beside, ...how, ...paneCommand(pane))
+    entitle(id, pane)
+    return id
+  }
   const first = open(paneCommand(west))
   try {
     // Somebody may stop a server, to see what the others do, and start it again in its place.
     tmux.run('set-option', '-w', '-t', first, 'remain-on-exit', 'on')
     tmux.run('set-option', '-w', '-t', first, 'pane-border-status', 'top')
     tmux.run('set-option', '-w', '-t', first, 'pane-border-format', ' #{pane_title} ')
-    title(first, west)
-    const below = split(first, ['-v', '-l', '45%'], alice)
-    title(below, alice)
-    title(split(below, ['-h', '-l', '50%'], bob), bob)
+    entitle(first, west)
     const second = split(first, ['-h', '-l', '66%'], central)
-    title(second, central)
-    title(split(second, ['-h', '-l', '50%'], east), east)
+    split(second, ['-h', '-l', '50%'], east)
+    await Promise.all(ports.map(isListeningSoon))
+    const below = split(first, ['-f', '-v', '-l', '45%'], alice)
+    split(below, ['-h', '-l', '50%'], bob)
     tmux.run('select-pane', '-t', below)
     return first
   } catch (error) {
@@ -128,6 +144,9 @@ function fill(tmux: Tmux, cast: Panes, open: (command: readonly string[]) => str
     throw error
   }
 }
+
+/** tmux prints the id of the pane that it opens. */
+const printingPane = ['-P', '-F', '#{pane_id}']
 
 /** The command of one pane: its hints, and then the program in the place of the shell that printed them. */
 function paneCommand({ words, hints }: Pane): readonly string[] {

@@ -209,9 +209,9 @@ function storyToWire({ key, versions, waiting, missing, silent }: Story): object
   }
 }
 
-function missingToWire({ version, keys, waitsHere, holders, link }: MissingVersion): object {
+function missingToWire({ version, keys, waitsHere, holders, heldHolders, link }: MissingVersion): object {
   const known = keys === undefined ? {} : { keys }
-  return { version: versionToWire(version), ...known, waitsHere, holders, link }
+  return { version: versionToWire(version), ...known, waitsHere, holders, heldHolders, link }
 }
 
 function refusal(reason: Extract<ClientResult, { method: 'refused' }>['reason']): ProtocolError {

@@ -10,6 +10,7 @@ import {
   keysLimitMax,
   linkDelayMsMax,
   nameBytesMax,
+  numbersUnmeasuredMax,
   readKeysMax,
   valueDepthMax,
   writesBytesMax,
@@ -20,9 +21,9 @@ import {
   cutAt,
   expected,
   isKey,
-  isTooDeep,
   keyAt,
   listAt,
+  numbersIn,
   objectAt,
   serverIdAt,
   show,
@@ -81,7 +82,7 @@ export type LinkAction =
   | { readonly action: 'hold' }
   /** Lets the next `count` updates through; all, and ends the hold, where it is absent. */
   | { readonly action: 'release'; readonly count?: number }
-  /** Each update stays in the link for `ms` milliseconds. */
+  /** Each update stays in the link for `ms` milliseconds; 0 ends it. */
   | { readonly action: 'delay'; readonly ms: number }
   | { readonly action: 'cut' }
   | { readonly action: 'heal' }
@@ -116,19 +117,19 @@ export function isReplicaCall(call: ClientCall): call is ReplicaCall {
 /**
  * The one gate for clients' requests.
  *
- * @param params what `parseRpcLine` returned: its text has been checked, so of a value only the depth is left.
- * @param bytes the length of the line that it came in, in bytes; counts as the size of what is written.
+ * @param params what `parseRpcLine` returned: its text has been checked, so that of a value only the depth is left.
+ * @param bytes the length of what it came in, in bytes, at most a line: what a write counts as from then on.
  * @throws ProtocolError −32601 with a suggestion; −32602 with the path of what is wrong; −32010.
  */
 export function checkClientRequest(method: string, params: unknown, bytes: number): ClientCall {
   const given = params === undefined ? noParams : paramsOf(method, params)
   switch (method) {
     case 'write': {
-      const { key, value } = named('write', given)
-      const checked = { key: keyAt(key, 'params.key'), value: valueAt(value, 'params.value', bytes) }
-      const writes = [checked]
-      checkWritesFit(writes, 'params.value', bytes)
-      return { method, key: checked.key, request: { method: 'write', writes, bytes } }
+      const params = named('write', given)
+      const key = keyAt(params.key, 'params.key')
+      const writes = [{ key, value: valueAt(params.value, 'params.value') }]
+      checkValues(writes, () => 'params.value')
+      return { method, key, request: { method: 'write', writes, bytes } }
     }
     case 'read': {
       const { key, keys } = named('read', given)
@@ -146,7 +147,7 @@ export function checkClientRequest(method: string, params: unknown, bytes: numbe
       return { method, key, request: { method: 'write', writes: [{ key, deleted: true }], bytes } }
     }
     case 'batch': {
-      const writes = writesAt(named('batch', given).writes, bytes)
+      const writes = writesAt(named('batch', given).writes)
       return { method, request: { method: 'write', writes, bytes } }
     }
     case 'hello': {
@@ -215,7 +216,8 @@ const comingMembers: ReadonlySet<string> = new Set(['after', 'timeout', 'request
 
 function paramsOf(method: string, params: unknown): ParsedObject {
   if (!Array.isArray(params)) return objectAt(params, 'params')
-  const names: readonly string[] = isClientMethod(method) ? clientMethods[method] : []
+  if (!isClientMethod(method)) throw unknownMethod(method)
+  const names: readonly string[] = clientMethods[method]
   const example = names.length === 0 ? '{}' : `{"${names[0]}": …}`
   throw invalidParams('params', `must be an object with names, such as ${example}, not a list`)
 }
@@ -267,23 +269,19 @@ function sinceAt(since: unknown): 'now' | 'start' | ReturnType<typeof cutAt> {
   return cutAt(since, 'params.since')
 }
 
-/** @param bytes of the line: so short a line holds nothing deep. */
-function valueAt(value: unknown, path: string, bytes: number): JsonValue {
+function valueAt(value: unknown, path: string): JsonValue {
   if (value === undefined) {
     throw invalidParams(path, 'is missing; it may be any JSON, null too. To remove a key, use delete')
-  }
-  if (typeof value === 'object' && bytes > 2 * valueDepthMax && isTooDeep(value)) {
-    throw invalidParams(path, `is nested deeper than ${valueDepthMax} levels; send it as a string`)
   }
   return value as JsonValue
 }
 
-function writesAt(value: unknown, bytes: number): readonly Write[] {
+function writesAt(value: unknown): readonly Write[] {
   const list = listAt(value, 'params.writes', batchWritesMax)
   if (list.length === 0) throw invalidParams('params.writes', 'is empty; send at least one write')
   const places = new Map<string, number>()
-  for (const [index, item] of list.entries()) {
-    const { key } = checkWrite(item, index, bytes)
+  for (let index = 0; index < list.length; index++) {
+    const key = keyOfWrite(list[index], index)
     const place = places.get(key)
     if (place !== undefined) {
       const path = `params.writes[${index}].key`
@@ -295,43 +293,49 @@ function writesAt(value: unknown, bytes: number): readonly Write[] {
     places.set(key, index)
   }
   const writes = list as readonly Write[]
-  checkWritesFit(writes, 'params.writes', bytes)
+  checkValues(writes, (index) => `params.writes[${index}].value`)
   return writes
 }
 
-/** One item of `writes`, which is used as it is. */
-function checkWrite(item: unknown, index: number, bytes: number): { readonly key: string } {
-  const path = `params.writes[${index}]`
-  const write = objectAt(item, path)
+/** Checks one item of `writes`, which is then used as it is. */
+function keyOfWrite(item: unknown, index: number): string {
+  if (typeof item !== 'object' || item === null) throw expected(`params.writes[${index}]`, 'an object', item)
+  const write = item as ParsedObject
   for (const name in write) {
     if (name !== 'key' && name !== 'value' && name !== 'deleted') {
-      throw unknownMember(path, name, ['key', 'value', 'deleted'])
+      throw unknownMember(`params.writes[${index}]`, name, ['key', 'value', 'deleted'])
     }
   }
-  const key = keyAt(write.key, `${path}.key`)
-  if (write.deleted === undefined) {
-    valueAt(write.value, `${path}.value`, bytes)
-  } else if (write.deleted !== true) {
-    throw expected(`${path}.deleted`, 'true, or absent', write.deleted)
-  } else if (write.value !== undefined) {
-    throw invalidParams(`${path}.value`, 'stands next to deleted; send one of them')
+  const { key, value, deleted } = write
+  if (deleted === undefined) {
+    if (value === undefined) valueAt(value, `params.writes[${index}].value`)
+  } else if (deleted !== true) {
+    throw expected(`params.writes[${index}].deleted`, 'true, or absent', deleted)
+  } else if (value !== undefined) {
+    throw invalidParams(`params.writes[${index}].value`, 'stands next to deleted; send one of them')
   }
-  return { key }
+  return isKey(key) ? key : keyAt(key, `params.writes[${index}].key`)
 }
 
-/**
- * Written by `JSON.stringify` a value may be longer than it was, for `1e20` becomes 21 digits: four and a half
- * times at the worst. So only long lines need a closer look.
- */
-function checkWritesFit(writes: readonly Write[], path: string, bytes: number): void {
-  if (bytes <= writesBytesMax / growthMax) return
+/** That values are not too deep, and that all of them together are not too long when they are passed on. */
+function checkValues(writes: readonly Write[], pathOf: (index: number) => string): void {
+  let numbers = 0
+  for (let index = 0; index < writes.length; index++) {
+    const value = writes[index]?.value
+    if (typeof value !== 'object') continue
+    const inner = numbersIn(value)
+    if (inner === undefined) {
+      throw invalidParams(pathOf(index), `is nested deeper than ${valueDepthMax} levels; send it as a string`)
+    }
+    numbers += inner
+  }
+  if (numbers <= numbersUnmeasuredMax) return
   const written = Buffer.byteLength(JSON.stringify(writes))
   if (written <= writesBytesMax) return
+  const path = writes.length === 1 ? pathOf(0) : 'params.writes'
   const message = `${path} takes ${written} bytes when it is passed on; at most ${writesBytesMax} can be written at once`
   throw protocolError('tooLarge', message, { path })
 }
-
-const growthMax = 5
 
 function linkCall(params: { readonly [Name in (typeof clientMethods)['link'][number]]?: unknown }): LinkCall {
   const peer = serverIdAt(params.peer, 'params.peer')

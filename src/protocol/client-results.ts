@@ -87,6 +87,8 @@ export interface ToldMissing {
   readonly keys?: readonly string[]
   readonly waitsHere: boolean
   readonly holders: readonly ServerId[]
+  /** Those of the holders whose links to the asked server a lab holds, so that they are not asked for it. */
+  readonly heldHolders: readonly ServerId[]
   readonly link: LinkState | 'absent'
 }
 
@@ -323,6 +325,7 @@ function missingAt(value: unknown, path: string): ToldMissing {
     ...(given.keys === undefined ? {} : { keys: all(given.keys, `${path}.keys`, keyAt) }),
     waitsHere: booleanAt(given.waitsHere, `${path}.waitsHere`),
     holders: all(given.holders, `${path}.holders`, serverIdAt),
+    heldHolders: all(given.heldHolders, `${path}.heldHolders`, serverIdAt),
     link: given.link === 'absent' ? given.link : linkStateAt(given.link, `${path}.link`),
   }
 }

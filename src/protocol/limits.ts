@@ -5,6 +5,9 @@
  * What a client sends is bounded by {@link lineBytesMax}. What it is *answered* is not: a reply may hold many
  * values, each as long as a line. Replies have their own bound, {@link replyBytesMax}, which a reader of this
  * protocol has to allow for.
+ *
+ * What the replica itself bounds (waiting updates, pages, pushes under way, watches) stands with its reasons in
+ * `defaultLimits` of `src/replica/configuration.ts`.
  */
 
 /** The version of this protocol. Both sides must speak the same. */
@@ -43,7 +46,13 @@ export const batchWritesMax = 10_000
  * The text of an update's writes as servers pass it on. It can be longer than the line that it came in, for
  * `1e20` becomes `100000000000000000000`; this bound makes sure that an update fits a peer's frame all the same.
  */
-export const writesBytesMax = 1 * mebi
+export const writesBytesMax = lineBytesMax + 64 * kibi
+
+/**
+ * A number grows by at most 18 bytes when it is written again. So what came in a line and holds no more numbers
+ * than this is within {@link writesBytesMax} without a look at its text.
+ */
+export const numbersUnmeasuredMax = Math.floor((writesBytesMax - lineBytesMax) / 18)
 
 /** Keys of one `read`. */
 export const readKeysMax = 1_000
@@ -71,14 +80,8 @@ export const clientConnectionsMax = 1_024
  */
 export const requestsInFlightMax = 1_024
 
-/** Watches of one connection. Each live one costs a comparison per update. */
-export const watchesPerClientMax = 64
-
 /** Between a line's first byte and its `\n`. So nobody holds a buffer by sending a byte now and then. */
 export const finishLineMs = 10_000
-
-/** Between a connection's start and its first whole line, where the server is asked to prove who it talks to. */
-export const firstMessageMs = 10_000
 
 /** Between a connection's start and the proof that it knows the secret, where the server has one. */
 export const authenticateMs = 10_000
@@ -127,14 +130,6 @@ export const membersMax = 1_024
 
 /** How long a server that holds an id may take to answer a ping before another with that id replaces it (R7). */
 export const pingTimeoutMs = 1_000
-
-// ── the causal buffer (R3) ───────────────────────────────────────────────────────────────────────────────
-
-/** Updates that may wait at one server: a wave of 10⁵ in the worst order fits. */
-export const bufferUpdatesMax = 100_000
-
-/** Their bytes. What does not fit is dropped and pulled again later. */
-export const bufferBytesMax = 64 * mebi
 
 // ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -193,16 +193,25 @@ export function linkStateAt(value: unknown, path: string): LinkState {
   }
 }
 
-/** Whether arrays and objects are nested deeper than a value may be. */
-export function isTooDeep(value: unknown, levels: number = valueDepthMax): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  if (levels === 0) return true
+/** How many numbers a value holds; undefined where it is nested deeper than a value may be. */
+export function numbersIn(value: unknown, levels: number = valueDepthMax): number | undefined {
+  if (typeof value !== 'object' || value === null) return typeof value === 'number' ? 1 : 0
+  if (levels === 0) return undefined
+  let count = 0
   if (Array.isArray(value)) {
-    for (const item of value) if (isTooDeep(item, levels - 1)) return true
-    return false
+    for (const item of value) {
+      const inner = numbersIn(item, levels - 1)
+      if (inner === undefined) return undefined
+      count += inner
+    }
+    return count
   }
-  for (const name in value) if (isTooDeep((value as ParsedObject)[name], levels - 1)) return true
-  return false
+  for (const name in value) {
+    const inner = numbersIn((value as ParsedObject)[name], levels - 1)
+    if (inner === undefined) return undefined
+    count += inner
+  }
+  return count
 }
 
 /**

@@ -156,9 +156,20 @@ export class CatchUp {
     if (page.more) this.#sendPull(view, nowMs, send)
   }
 
+  /** Tells the peers how our cut has risen since they were last told. */
+  tellCut(send: Send[]): void {
+    if (this.#risen.size === 0) return
+    const entries: MutableCut = new Map()
+    for (const origin of this.#risen) entries.set(origin, entryOf(this.#applied, origin))
+    this.#risen.clear()
+    for (const view of this.#peers.values()) {
+      if (view.sends) send.push({ to: view.id, message: { kind: 'cut', entries } })
+    }
+  }
+
   /** Tells the peers how our cut has risen, and pulls for what has not come by itself. */
   tick(nowMs: number, send: Send[]): void {
-    this.#tellCut(send)
+    this.tellCut(send)
     if (this.#pull !== undefined && nowMs - this.#pull.sentMs < this.#timing.pullTimeoutMs) return
     const unanswered = this.#pull?.peer
     this.#pull = undefined
@@ -175,6 +186,11 @@ export class CatchUp {
   /** Connected servers that have told that they applied a version. */
   holdersOf(version: Version): readonly ServerId[] {
     return [...this.#peers.values()].filter((view) => covers(view.applied, version)).map((view) => view.id)
+  }
+
+  /** Whether a lab holds the link on which a server sends to this one, so that it is asked for nothing. */
+  isHeld(id: ServerId): boolean {
+    return this.#peers.get(id)?.link.state === 'held'
   }
 
   /** Whether a connected server runs under this origin, so that it can still issue updates. */
@@ -246,16 +262,6 @@ export class CatchUp {
       count++
     }
     if (count > 0) view.pushed.splice(0, count)
-  }
-
-  #tellCut(send: Send[]): void {
-    if (this.#risen.size === 0) return
-    const entries: MutableCut = new Map()
-    for (const origin of this.#risen) entries.set(origin, entryOf(this.#applied, origin))
-    this.#risen.clear()
-    for (const view of this.#peers.values()) {
-      if (view.sends) send.push({ to: view.id, message: { kind: 'cut', entries } })
-    }
   }
 
   /** Whether this peer has for a while shown something that has not come by itself. */

@@ -155,6 +155,8 @@ export interface MissingVersion {
   readonly waitsHere: boolean
   /** Connected servers that have applied it. */
   readonly holders: readonly ServerId[]
+  /** Those of the holders whose links to this server a lab holds, so that they are not asked for it. */
+  readonly heldHolders: readonly ServerId[]
   /** The link from its server to this one; `absent` where there is no such connection. */
   readonly link: LinkState | 'absent'
 }

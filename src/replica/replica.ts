@@ -264,6 +264,8 @@ export class Replica {
         this.#catchUp.receiveLink(from, message.state)
         return
       case 'ask':
+        // The cut goes first, so that whoever asks knows what is applied here when it reads the answer.
+        this.#catchUp.tellCut(output.send)
         output.send.push({ to: from, message: this.#tell(message) })
         return
       case 'tell':
@@ -494,11 +496,13 @@ export class Replica {
   #story(question: Question): Story {
     const missing = (version: Version): MissingVersion => {
       const keys = this.#keysOf(version) ?? question.keysOf.get(versionKey(version))
+      const holders = this.#catchUp.holdersOf(version)
       return {
         version,
         ...(keys === undefined ? {} : { keys }),
         waitsHere: this.#buffer.find(version) !== undefined,
-        holders: this.#catchUp.holdersOf(version),
+        holders,
+        heldHolders: holders.filter((id) => this.#catchUp.isHeld(id)),
         link: this.#catchUp.linkFrom(serverOf(version.origin)),
       }
     }

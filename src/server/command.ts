@@ -52,7 +52,10 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 async function serve(flags: Flags): Promise<number> {
   const options = await completeOptions(flags)
-  const output = new OperatorOutput(process.stdout)
+  const output = new OperatorOutput(process.stdout, (count) => {
+    const text = `${count} lines left out: the output was not read in time`
+    return flags.json === true ? JSON.stringify({ kind: 'warning', text }) : `… ${text}`
+  })
   const paint = chalkFor(process.stdout, { flag: flags.color, env: process.env })
   const narrator = new Narrator({
     write: flags.quiet === true ? () => {} : (line) => output.write(line),

@@ -60,6 +60,9 @@ interface Pending {
 interface Batch {
   unanswered: number
   readonly answers: string[]
+  /** Its messages are being handled. An error that closes the connection waits until all have been. */
+  isBeingRead: boolean
+  fatal: ProtocolError | undefined
 }
 
 /**
@@ -175,11 +178,13 @@ export class InboundSession {
       this.#handle(parsed.message, line.bytes, undefined)
     } else {
       const unanswered = parsed.messages.filter(({ kind }) => kind === 'request' || kind === 'invalid').length
-      const batch: Batch = { unanswered, answers: [] }
+      const batch: Batch = { unanswered, answers: [], isBeingRead: true, fatal: undefined }
       const bytes = Math.ceil(line.bytes / parsed.messages.length)
       for (const message of parsed.messages) {
         if (this.#connection.isOpen) this.#handle(message, bytes, batch)
       }
+      batch.isBeingRead = false
+      if (batch.fatal !== undefined) this.#finish(undefined, batch.fatal.message)
     }
     if (this.#pending.size >= requestsInFlightMax) this.#connection.pause()
   }
@@ -190,7 +195,9 @@ export class InboundSession {
         this.#calls.settle(message)
         return
       case 'invalid':
-        this.#answerNow({ id: message.id, batch }, encodeError(message.error, message.id), message.error)
+        // Between servers there are no slips of the keyboard: who sends this is not listened to further.
+        if (this.#role === 'peer') this.refuse(message.error)
+        else this.#answerNow({ id: message.id, batch }, encodeError(message.error, message.id), message.error)
         return
       case 'request':
       case 'notification': {
@@ -430,7 +437,12 @@ export class InboundSession {
       this.#answer(to, () => line)
       this.#connection.flush()
     })
-    if (error?.closesConnection === true) this.#finish(undefined, error.message)
+    if (error?.closesConnection === true) this.#close(error, to.batch)
+  }
+
+  #close(error: ProtocolError, batch: Batch | undefined): void {
+    if (batch?.isBeingRead === true) batch.fatal ??= error
+    else this.#finish(undefined, error.message)
   }
 
   #refuseLine(error: unknown, id: JsonRpcId | undefined): void {
@@ -442,8 +454,11 @@ export class InboundSession {
     if (!(error instanceof ProtocolError)) throw error
     // A peer's messages are notifications, and a peer that sends a wrong one is told, and is not listened to further.
     if (this.#role === 'peer' && to.id === undefined) this.refuse(error)
-    else if (to.id !== undefined || error.closesConnection) {
-      this.#answerNow({ id: to.id ?? null, batch: to.batch }, encodeError(error, to.id ?? null), error)
+    else if (to.id !== undefined) this.#answerNow(to, encodeError(error, to.id), error)
+    else if (error.closesConnection) {
+      // It is no answer, so it is none of a batch's either; but whoever is cut off is told why.
+      this.#answerNow({ id: null, batch: undefined }, encodeError(error, null))
+      this.#close(error, to.batch)
     }
   }
 

@@ -43,9 +43,9 @@ export class LinkGate {
     }
     if (message.kind === 'page') this.#queue = this.#queue.filter((carrier) => carrier.kind !== 'page')
     // One update an item, so that a lab can let them go one by one.
-    if (message.kind === 'updates') this.#queue.push(...singly(message))
-    else this.#queue.push(message)
-    if (this.#state === 'delayed') this.#letGoLater()
+    const carriers = message.kind === 'updates' ? singly(message) : [message]
+    this.#queue.push(...carriers)
+    if (this.#state === 'delayed') for (const carrier of carriers) this.#letGoLater(carrier)
     this.#tell()
   }
 
@@ -73,7 +73,7 @@ export class LinkGate {
         this.#delayMs = action.ms
         // What was held so far is on its way from now on, in its order.
         if (action.ms === 0) this.#letGo(Infinity)
-        else for (const _ of this.#queue) this.#letGoLater()
+        else for (const carrier of this.#queue) this.#letGoLater(carrier)
         break
       case 'cut':
         // The last thing that passes is the news, so that the other side can say why nothing comes.
@@ -103,12 +103,13 @@ export class LinkGate {
     }
   }
 
-  #letGoLater(): void {
+  #letGoLater(carrier: Carrier): void {
     const generation = this.#generation
     this.#startTimer(() => {
-      if (generation !== this.#generation) return
-      const carrier = this.#queue.shift()
-      if (carrier !== undefined) this.#pass(carrier)
+      const index = this.#queue.indexOf(carrier)
+      // It may have been released, or replaced, before its time.
+      if (generation !== this.#generation || index < 0) return
+      for (const due of this.#queue.splice(0, index + 1)) this.#pass(due)
       this.#tell()
     }, this.#delayMs)
   }

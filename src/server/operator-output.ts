@@ -6,11 +6,14 @@ import type { Writable } from 'node:stream'
  */
 export class OperatorOutput {
   readonly #stream: Writable
+  readonly #leftOutLine: (count: number) => string
   #leftOut = 0
   #isGone = false
 
-  constructor(stream: Writable) {
+  /** @param leftOutLine what stands in the place of lines that were left out, in the form of the others. */
+  constructor(stream: Writable, leftOutLine: (count: number) => string) {
     this.#stream = stream
+    this.#leftOutLine = leftOutLine
     stream.on('error', () => {
       this.#isGone = true
     })
@@ -23,7 +26,7 @@ export class OperatorOutput {
       return
     }
     if (this.#leftOut > 0) {
-      this.#stream.write(`… ${this.#leftOut} lines left out: the output was not read in time\n`)
+      this.#stream.write(`${this.#leftOutLine(this.#leftOut)}\n`)
       this.#leftOut = 0
     }
     this.#stream.write(`${line}\n`)

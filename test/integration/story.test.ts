@@ -105,6 +105,7 @@ describe('the story of the lost and found', () => {
                 keys: [y],
                 waitsHere: false,
                 holders: ['1', '2'],
+                heldHolders: ['1'],
                 link: { state: 'held', delayMs: 0, queued: 1 },
               },
             ],

@@ -41,10 +41,10 @@ describe('an off-the-shelf JSON-RPC client (jayson)', () => {
   it('sends batches and notifications', async () => {
     const client = jayson.Client.tcp({ port: server.port, host: '127.0.0.1' })
     const requests = [
-      client.request('write', { key: 'b1', value: 1 }, undefined, false),
-      client.request('read', { key: 'b1' }, undefined, false),
-      client.request('nothing', {}, undefined, false),
-      client.request('write', { key: 'b2', value: 2 }, null, false),
+      { jsonrpc: '2.0', id: 'a', method: 'write', params: { key: 'b1', value: 1 } },
+      { jsonrpc: '2.0', id: 'b', method: 'read', params: { key: 'b1' } },
+      { jsonrpc: '2.0', id: 'c', method: 'nothing', params: {} },
+      { jsonrpc: '2.0', method: 'write', params: { key: 'b2', value: 2 } },
     ]
     const answers = await within(
       new Promise<unknown>((resolve, reject) => {

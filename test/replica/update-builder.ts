@@ -24,9 +24,9 @@ export function buildUpdate(parts: {
   readonly writes?: readonly Write[]
 }): Update {
   const { server, timestamp, previous = 0, needs = {}, key = 'k', writes } = parts
-  const dependencies = Object.fromEntries(
+  const dependencies: Dependencies = Object.fromEntries(
     Object.entries(needs).map(([other, theirs]) => [originOf(other), theirs]),
-  ) as Dependencies
+  )
   return {
     origin: originOf(server),
     timestamp,

@@ -39,9 +39,10 @@ describe('the order of versions (R1)', () => {
       fc.property(versions, versions, versions, (a, b, c) => {
         expect(Math.sign(compareVersions(a, b)) + Math.sign(compareVersions(b, a))).toBe(0)
         expect(compareVersions(a, b) === 0).toBe(a.timestamp === b.timestamp && a.origin === b.origin)
-        if (compareVersions(a, b) <= 0 && compareVersions(b, c) <= 0) {
-          expect(compareVersions(a, c)).toBeLessThanOrEqual(0)
-        }
+        const [low, middle, high] = [a, b, c].toSorted(compareVersions) as [Version, Version, Version]
+        expect(compareVersions(low, middle)).toBeLessThanOrEqual(0)
+        expect(compareVersions(middle, high)).toBeLessThanOrEqual(0)
+        expect(compareVersions(low, high)).toBeLessThanOrEqual(0)
       }),
     )
   })

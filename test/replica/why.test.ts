@@ -50,6 +50,7 @@ describe('why', () => {
               keys: ['y'],
               waitsHere: false,
               holders: ['1', '2'],
+              heldHolders: ['1'],
               link: { state: 'held', delayMs: 0, queued: 0 },
             },
           ],
@@ -95,7 +96,7 @@ describe('why', () => {
     const updates = [buildUpdate({ server: '9', timestamp: 8, needs: { gone: 7 } })]
     mesh.step('2', { kind: 'message', from: '1', message: { kind: 'updates', updates, bytes: 100 } })
     expect(why(mesh, '2', 'k').waiting[0]?.waitsFor).toEqual([
-      { version: versionOf('gone', 7), waitsHere: false, holders: [], link: 'absent' },
+      { version: versionOf('gone', 7), waitsHere: false, holders: [], heldHolders: [], link: 'absent' },
     ])
   })
 

@@ -1,24 +1,13 @@
-import { Chalk } from 'chalk'
-import { PeoplePresentation } from '../../src/client/presentation.ts'
-import { shortTextFromValue, valueFromText } from '../../src/client/value-text.ts'
-import { encodeResult } from '../../src/protocol/client-answers.ts'
-import {
-  checkClientRequest,
-  isReplicaCall,
-  type LinkAction,
-  type ReplicaCall,
-} from '../../src/protocol/client-messages.ts'
-import { checkClientResult } from '../../src/protocol/client-results.ts'
-import { defaultLimits, defaultTiming, type Limits } from '../../src/replica/configuration.ts'
-import type { Siblings } from '../../src/replica/key-space.ts'
-import type { ClientResult, PeerMessage } from '../../src/replica/messages.ts'
-import type { Output } from '../../src/replica/output.ts'
-import { Replica } from '../../src/replica/replica.ts'
-import type { JsonValue, Update, Write } from '../../src/replica/update.ts'
-import { makeOrigin, showVersion, type Origin, type ServerId } from '../../src/replica/version.ts'
+import { shortTextFromValue } from '../../src/client/value-text.ts'
+import type { LinkAction } from '../../src/protocol/client-messages.ts'
+import { defaultLimits, type Limits } from '../../src/replica/configuration.ts'
+import type { Sibling, Siblings } from '../../src/replica/key-space.ts'
+import type { LinkState, PeerMessage } from '../../src/replica/messages.ts'
+import type { Replica } from '../../src/replica/replica.ts'
+import type { Update } from '../../src/replica/update.ts'
+import { makeOrigin, showVersion, type ServerId } from '../../src/replica/version.ts'
 import { LinkGate } from '../../src/server/link-gate.ts'
-import { Narrator } from '../../src/server/narrator.ts'
-import { ReplicaLoop } from '../../src/server/replica-loop.ts'
+import { durationMs, StageServer } from './stage-server.ts'
 
 /**
  * Where the transcripts are played: the replica, the loop, the gates, the narrator and the client's words are the
@@ -193,7 +182,7 @@ export class Stage {
     return { from, to, gate, wire, isUp: false, isJammed: false }
   }
 
-  #applyToLink(from: ServerId, to: ServerId, action: LinkAction): LinkGate['state'] {
+  #applyToLink(from: ServerId, to: ServerId, action: LinkAction): LinkState {
     const link = this.#link(`${from}->${to}`)
     const wasCut = link.gate.state.state === 'cut'
     link.gate.apply(action)
@@ -309,10 +298,13 @@ export class Stage {
 
   // ── agreement ──────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Says what all servers hold. @throws where they hold different things, or something still waits. */
+  /** Says what all servers hold. @throws where they hold, or have applied, different things. */
   #agree(): void {
     this.#settle()
-    const [first, ...others] = [...this.#servers.values()].map(({ id, replica }) => ({ id, holds: holdings(replica) }))
+    const [first, ...others] = [...this.#servers.values()].map(({ id, replica }) => ({
+      id,
+      holds: holdings(replica),
+    }))
     if (first === undefined) throw new Error('there are no servers')
     for (const other of others) {
       if (other.holds.join('\n') === first.holds.join('\n')) continue
@@ -335,158 +327,6 @@ export class Stage {
   }
 }
 
-/** One server without its sockets, and one client that is connected to it. */
-class StageServer {
-  readonly id: ServerId
-  readonly origin: Origin
-  readonly replica: Replica
-  readonly loop: ReplicaLoop
-  readonly narrator: Narrator
-  readonly #options: StageServerOptions
-  readonly #presentation: PeoplePresentation
-  readonly #calls = new Map<number, { readonly call: ReplicaCall; readonly value: JsonValue }>()
-  #scheduled: (() => void)[] = []
-
-  constructor(options: StageServerOptions) {
-    const { id, origin, limits, print } = options
-    this.#options = options
-    this.id = id
-    this.origin = origin
-    this.replica = new Replica({ server: id, origin, limits, timing: defaultTiming })
-    const paint = new Chalk({ level: 0 })
-    this.narrator = new Narrator({ write: (line) => print(`${id}| ${line}`), paint })
-    const answer = (text: string): void => {
-      for (const line of text.split('\n')) print(`${id}> ${line}`)
-    }
-    this.#presentation = new PeoplePresentation({ print: answer, note: answer, complain: answer }, { output: paint, errors: paint })
-    this.loop = new ReplicaLoop({
-      replica: this.replica,
-      release: (output) => this.#release(output),
-      settle: () => {},
-      schedule: (run) => this.#scheduled.push(run),
-    })
-  }
-
-  /** Steps what has arrived. @returns whether there was anything. */
-  think(): boolean {
-    const scheduled = this.#scheduled
-    this.#scheduled = []
-    for (const run of scheduled) run()
-    return scheduled.length > 0
-  }
-
-  /** What the client at this server types. */
-  client(order: string): void {
-    const [word = '', ...rest] = order.split(' ')
-    const [first = ''] = rest
-    switch (word) {
-      case 'write': {
-        const value = valueOf(rest.slice(1).join(' '))
-        this.#call('write', { key: first, value }, value)
-        return
-      }
-      case 'delete':
-      case 'why':
-        this.#call(word, { key: first })
-        return
-      case 'batch':
-        this.#call('batch', { writes: rest.map(writeOf) })
-        return
-      case 'read':
-        this.#call('read', { keys: rest })
-        return
-      case 'conflicts':
-      case 'waiting':
-      case 'keys':
-        this.#call(word, {})
-        return
-      case 'hold':
-      case 'cut':
-      case 'heal':
-        this.#link(first, { action: word })
-        return
-      case 'release':
-        this.#link(first, { action: word, ...(rest[1] === undefined ? {} : { count: Number(rest[1]) }) })
-        return
-      case 'delay':
-        this.#link(first, { action: word, ms: durationMs(rest.slice(1)) })
-        return
-      default:
-        throw new Error(`a client has no command ${JSON.stringify(order)}`)
-    }
-  }
-
-  #call(method: string, params: object, value: JsonValue = null): void {
-    const call = checkClientRequest(method, params, JSON.stringify(params).length)
-    if (!isReplicaCall(call)) throw new Error(`${method} does not concern the replica`)
-    const id = this.#calls.size + 1
-    this.#calls.set(id, { call, value })
-    this.loop.push({ kind: 'request', client: 1, id, request: call.request })
-  }
-
-  #link(peer: ServerId, action: LinkAction): void {
-    this.#presentation.link({ peer, ...this.#options.applyToLink(peer, action) })
-  }
-
-  #release(output: Output): void {
-    for (const { to, message } of output.send) this.#options.send(to, message)
-    for (const event of output.events) this.narrator.tell(event)
-    for (const { peer, reason } of output.refuse) {
-      this.narrator.tell({ kind: 'warning', text: `refused what server ${peer} sent: ${reason}` })
-      this.#options.refuse(peer, reason)
-    }
-    for (const { id, result } of output.reply) this.#answer(id, result)
-  }
-
-  /** The answer takes the way of a real one: into the form of the wire, out of it, and into words. */
-  #answer(id: number, result: ClientResult): void {
-    const asked = this.#calls.get(id)
-    if (asked === undefined) throw new Error('an answer to nothing')
-    const told: unknown = JSON.parse(JSON.stringify(encodeResult(asked.call, result, noHost)))
-    switch (asked.call.method) {
-      case 'write':
-        this.#presentation.written(checkClientResult('write', told), asked.value)
-        return
-      case 'delete':
-        this.#presentation.deleted(checkClientResult('delete', told))
-        return
-      case 'batch':
-        this.#options.print(`${this.id}> wrote all together (${showVersion(checkClientResult('batch', told).version)})`)
-        return
-      case 'read': {
-        const read = checkClientResult('read', told)
-        this.#presentation.values('values' in read ? read.values : [read])
-        return
-      }
-      case 'keys':
-        this.#presentation.keys(checkClientResult('keys', told).keys)
-        return
-      case 'conflicts':
-        this.#presentation.conflicts(checkClientResult('conflicts', told).keys)
-        return
-      case 'waiting':
-        this.#presentation.waiting(checkClientResult('waiting', told))
-        return
-      case 'why':
-        this.#presentation.story(checkClientResult('why', told), this.id)
-        return
-      default:
-        throw new Error(`nobody on this stage asks for ${asked.call.method}`)
-    }
-  }
-}
-
-interface StageServerOptions {
-  readonly id: ServerId
-  readonly origin: Origin
-  readonly limits: Limits
-  readonly print: (line: string) => void
-  readonly send: (to: ServerId, message: PeerMessage) => void
-  /** Closes the connection on which a peer sends. */
-  readonly refuse: (peer: ServerId, reason: string) => void
-  readonly applyToLink: (peer: ServerId, action: LinkAction) => LinkGate['state']
-}
-
 /** The way from one server to another. */
 interface Link {
   readonly from: ServerId
@@ -505,12 +345,6 @@ const redialMs = 100
 /** Far above what any story needs. */
 const turnsMax = 1_000
 
-const noHost = {
-  status: (): never => {
-    throw new Error('nobody on this stage asks for status')
-  },
-}
-
 /** What replicas agree on: every key with all its versions, the value first, and what has been applied. */
 function holdings(replica: Replica): readonly string[] {
   const keys = [...replica.entries()].map(([key, siblings]) => `all hold ${key}${siblingsText(siblings)}`)
@@ -519,32 +353,17 @@ function holdings(replica: Replica): readonly string[] {
 }
 
 function siblingsText([winner, ...others]: Siblings): string {
-  const text = ({ version, value }: Siblings[0]): string =>
-    value === undefined ? `deleted (${showVersion(version)})` : `= ${shortTextFromValue(value)} (${showVersion(version)})`
-  const conflicts = others.map((other) => `, in conflict with ${text(other).replace(/^= /, '')}`)
-  return ` ${text(winner)}${conflicts.join('')}`
+  const conflicts = others.map(
+    (other) => `, in conflict with ${contentOf(other)} (${showVersion(other.version)})`,
+  )
+  const equals = winner.deleted === true ? '' : '= '
+  return ` ${equals}${contentOf(winner)} (${showVersion(winner.version)})${conflicts.join('')}`
+}
+
+function contentOf({ value }: Sibling): string {
+  return value === undefined ? 'deleted' : shortTextFromValue(value)
 }
 
 function addressOf(id: ServerId): string {
   return `127.0.0.1:6000${id}`
-}
-
-/** `x=5`, or `x=` for a deletion. */
-function writeOf(word: string): Write {
-  const [key = '', value = ''] = word.split('=')
-  return value === '' ? { key, deleted: true } : { key, value: valueOf(value) }
-}
-
-function valueOf(text: string): JsonValue {
-  const read = valueFromText(text)
-  if ('fault' in read) throw new Error(read.fault)
-  return read.value
-}
-
-/** `200 ms`, `61 s`. */
-function durationMs([number, unit]: readonly string[]): number {
-  const unitMs = unit === 'ms' ? 1 : unit === 's' ? 1_000 : Number.NaN
-  const durationMs = Number(number) * unitMs
-  if (!(durationMs > 0)) throw new Error(`${number} ${unit} is no duration: try "200 ms" or "61 s"`)
-  return durationMs
 }

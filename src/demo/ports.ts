@@ -1,4 +1,4 @@
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 
 /**
  * Finds ports of this machine that nobody listens on, the ones that lessons and examples use if possible. Somebody
@@ -16,6 +16,22 @@ export async function freePorts(count: number): Promise<readonly number[]> {
   return ports
 }
 
+/**
+ * Waits until somebody listens on a port of this machine, at most {@link listeningMsMax} milliseconds.
+ *
+ * @returns whether somebody does.
+ */
+export async function isListeningSoon(port: number): Promise<boolean> {
+  const deadlineMs = performance.now() + listeningMsMax
+  while (!(await accepts(port))) {
+    if (performance.now() > deadlineMs) return false
+    await new Promise((resolve) => setTimeout(resolve, retryMs))
+  }
+  return true
+}
+
+const listeningMsMax = 5_000
+const retryMs = 50
 const portMin = 60_001
 const portMax = 60_999
 
@@ -24,5 +40,15 @@ function isFree(port: number): Promise<boolean> {
     const listener = createServer()
     listener.once('error', () => resolve(false))
     listener.listen({ port, host: '127.0.0.1' }, () => listener.close(() => resolve(true)))
+  })
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: '127.0.0.1' }, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
   })
 }

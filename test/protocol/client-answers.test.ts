@@ -1,0 +1,346 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  encodeNotification,
+  encodeReply,
+  encodeResult,
+  type ShellStatus,
+} from '../../src/protocol/client-answers.ts'
+import {
+  checkClientRequest,
+  clientMethods,
+  isReplicaCall,
+  type ReplicaCall,
+} from '../../src/protocol/client-messages.ts'
+import { checkClientNotification, checkClientResult } from '../../src/protocol/client-results.ts'
+import { ProtocolError } from '../../src/protocol/errors.ts'
+import { parseRpcLine, type RpcMessage } from '../../src/protocol/json-rpc.ts'
+import type { ClientResult, MissingVersion } from '../../src/replica/messages.ts'
+import type { Notification } from '../../src/replica/output.ts'
+import { makeOrigin, type Version } from '../../src/replica/version.ts'
+
+const one = makeOrigin({ server: '1', incarnation: 'a' })
+const two = makeOrigin({ server: '2', incarnation: 'b' })
+const first: Version = { timestamp: 3, origin: one }
+const second: Version = { timestamp: 4, origin: two }
+
+const shell: ShellStatus = {
+  peers: [
+    { id: '2', address: '127.0.0.1:60002', state: 'connected', link: 'held' },
+    { id: '3', address: '127.0.0.1:60003', state: 'connecting', link: 'open' },
+  ],
+  members: [{ id: '1', host: '127.0.0.1', port: 60_001 }],
+  durability: 'memory',
+  uptimeMs: 5,
+  insecure: false,
+  lab: true,
+}
+const host = { status: (): ShellStatus => shell }
+
+function call(method: string, params: object = {}): ReplicaCall {
+  const checked = checkClientRequest(method, params, 100)
+  if (!isReplicaCall(checked)) throw new Error(`${method} is no request for the replica`)
+  return checked
+}
+
+function messageIn(line: string): RpcMessage {
+  expect(line.indexOf('\n')).toBe(line.length - 1)
+  const parsed = parseRpcLine(line, { sender: 'server' })
+  if (parsed.isBatch) throw new Error('a batch')
+  return parsed.message
+}
+
+/** What a client makes of the answer. */
+function answer(asked: ReplicaCall, result: ClientResult): unknown {
+  const message = messageIn(encodeReply(1, asked, result, host))
+  if (message.kind !== 'response') throw new Error(message.kind)
+  if ('error' in message.outcome) throw message.outcome.error
+  expect(message.outcome.result).toEqual(encodeResult(asked, result, host))
+  return checkClientResult(asked.method, message.outcome.result)
+}
+
+function push(notification: Notification): unknown {
+  const message = messageIn(encodeNotification(notification))
+  if (message.kind !== 'notification') throw new Error(message.kind)
+  return checkClientNotification(message.method, message.params)
+}
+
+const applied = new Map([
+  [one, 3],
+  [two, 4],
+])
+
+describe('an answer', () => {
+  it('to hello says who the server is and what it has applied', () => {
+    expect(answer(call('hello'), { method: 'hello', origin: one, applied })).toEqual({
+      server: '1',
+      origin: one,
+      protocol: 1,
+      applied,
+    })
+  })
+
+  it('to write and delete names the key, to batch the version alone', () => {
+    const result: ClientResult = { method: 'write', version: first }
+    expect(encodeResult(call('write', { key: 'x', value: 1 }), result, host)).toEqual({
+      key: 'x',
+      version: [3, one],
+    })
+    expect(answer(call('delete', { key: 'x' }), result)).toEqual({ key: 'x', version: first })
+    expect(answer(call('batch', { writes: [{ key: 'x', value: 1 }] }), result)).toEqual({ version: first })
+  })
+
+  it('to a read tells a value, a tombstone, and a key never written, apart', () => {
+    const read = (value: Extract<ClientResult, { method: 'read' }>['values'][number]): unknown =>
+      encodeResult(call('read', { key: 'x' }), { method: 'read', values: [value] }, host)
+    expect(read({ key: 'x', winner: { version: first, value: null }, conflicts: [] })).toEqual({
+      key: 'x',
+      found: true,
+      value: null,
+      version: [3, one],
+    })
+    expect(read({ key: 'x', winner: { version: first, deleted: true }, conflicts: [] })).toEqual({
+      key: 'x',
+      found: false,
+      version: [3, one],
+    })
+    expect(read({ key: 'x', conflicts: [] })).toEqual({ key: 'x', found: false })
+  })
+
+  it('to a read shows the conflicting versions', () => {
+    const value = {
+      key: 'x',
+      winner: { version: second, deleted: true },
+      conflicts: [{ version: first, value: { __proto__: null, a: [1] } }],
+    } as const
+    expect(answer(call('read', { key: 'x' }), { method: 'read', values: [value] })).toEqual({
+      key: 'x',
+      found: false,
+      version: second,
+      conflicts: [{ version: first, value: { a: [1] } }],
+    })
+  })
+
+  it('to a read of keys is a list, for one key too', () => {
+    const values = [{ key: 'x', winner: { version: first, value: 1 }, conflicts: [] }]
+    expect(answer(call('read', { keys: ['x'] }), { method: 'read', values })).toEqual({
+      values: [{ key: 'x', found: true, value: 1, version: first }],
+    })
+  })
+
+  it('carries a value with a member called __proto__ as it is', () => {
+    const value = JSON.parse('{"__proto__":{"a":1},"b":2}') as { b: number }
+    const result = answer(call('read', { key: 'x' }), {
+      method: 'read',
+      values: [{ key: 'x', winner: { version: first, value }, conflicts: [] }],
+    })
+    expect(JSON.stringify((result as { value: object }).value)).toBe('{"__proto__":{"a":1},"b":2}')
+  })
+
+  it('to keys, watch, unwatch and conflicts', () => {
+    expect(answer(call('keys'), { method: 'keys', keys: ['a', 'b'], next: 'c' })).toEqual({
+      keys: ['a', 'b'],
+      next: 'c',
+    })
+    expect(answer(call('keys'), { method: 'keys', keys: [] })).toEqual({ keys: [] })
+    expect(answer(call('watch'), { method: 'watch', watch: 7, applied })).toEqual({ watch: 7, applied })
+    expect(answer(call('unwatch', { watch: 7 }), { method: 'unwatch' })).toEqual({})
+    const versions = [
+      { version: second, value: 1 },
+      { version: first, deleted: true as const },
+    ]
+    expect(answer(call('conflicts'), { method: 'conflicts', keys: [{ key: 'x', versions }] })).toEqual({
+      keys: [{ key: 'x', versions }],
+    })
+  })
+
+  it('to status joins what the replica and the process around it know of each peer', () => {
+    const status = {
+      server: '1',
+      origin: one,
+      clock: 4,
+      applied,
+      waiting: 1,
+      keys: 2,
+      tombstones: 3,
+      conflicts: 0,
+      log: 5,
+      watches: 6,
+      peers: [{ id: '2', origin: two, applied }],
+    }
+    expect(answer(call('status'), { method: 'status', status })).toEqual({
+      ...status,
+      ...shell,
+      peers: [{ ...shell.peers[0], origin: two, applied }, shell.peers[1]],
+    })
+  })
+
+  it('to waiting names what each update waits for', () => {
+    const waiting = [{ keys: ['z', 'y'], version: second, waitsFor: [first], from: '2', sinceMs: 12 }]
+    expect(answer(call('waiting'), { method: 'waiting', waiting })).toEqual([{ key: 'z', ...waiting[0] }])
+  })
+
+  it('to why tells the whole story', () => {
+    const missing: MissingVersion = {
+      version: first,
+      keys: ['y'],
+      waitsHere: false,
+      holders: ['2'],
+      heldHolders: [],
+      link: { state: 'held', delayMs: 0, queued: 1 },
+    }
+    const story = {
+      key: 'z',
+      versions: [{ version: first, value: 'glad' }],
+      waiting: [{ version: second, from: '2', sinceMs: 9, waitsFor: [missing] }],
+      missing: [{ version: first, waitsHere: true, holders: [], heldHolders: [], link: 'absent' as const }],
+      silent: ['3'],
+    }
+    expect(answer(call('why', { key: 'z' }), { method: 'why', story })).toEqual(story)
+  })
+
+  it('is an error where the replica refused', () => {
+    const refused = (reason: Extract<ClientResult, { method: 'refused' }>['reason']): unknown => {
+      try {
+        return answer(call('unwatch', { watch: 1 }), { method: 'refused', reason })
+      } catch (error) {
+        return error
+      }
+    }
+    expect(refused('noSuchWatch')).toMatchObject({ code: -32602, path: 'params.watch' })
+    expect(refused('tooManyWatches')).toMatchObject({ code: -32002, data: { retryAfterMs: 1_000 } })
+    expect(refused('clockExhausted')).toMatchObject({ code: -32603, definite: true })
+  })
+
+  it('that would be longer than a reply may be is an error, without being put together first', () => {
+    const value = 'x'.repeat(1 << 20)
+    const values = Array.from({ length: 1_000 }, () => ({
+      key: 'x',
+      winner: { version: first, value },
+      conflicts: [],
+    }))
+    const asked = call('read', { keys: ['x'] })
+    expect(() => answer(asked, { method: 'read', values })).toThrow(
+      expect.objectContaining({ code: -32010 }) as Error,
+    )
+    expect(() => answer(asked, { method: 'read', values: values.slice(0, 15) })).not.toThrow()
+  })
+})
+
+describe('a push', () => {
+  it('tells an update, and the conflict that it made', () => {
+    const writes = [
+      { key: 'x', value: 1 },
+      { key: 'y', deleted: true as const },
+    ]
+    expect(push({ client: 1, watch: 2, kind: 'update', version: first, writes, conflict: [] })).toEqual({
+      kind: 'update',
+      watch: 2,
+      version: first,
+      writes,
+      conflict: [],
+    })
+    const conflict = [
+      {
+        key: 'x',
+        versions: [
+          { version: second, value: 2 },
+          { version: first, value: 1 },
+        ],
+      },
+    ]
+    expect(push({ client: 1, watch: 2, kind: 'update', version: first, writes, conflict })).toMatchObject({
+      conflict,
+    })
+  })
+
+  it('tells all watchers of one prefix the same', () => {
+    const told = { kind: 'update', version: first, writes: [{ key: 'x', value: 1 }], conflict: [] } as const
+    const lines = [1, 2].map((watch) => encodeNotification({ client: watch, watch, ...told }))
+    expect(lines[1]).toBe(lines[0]?.replace('"watch":1', '"watch":2'))
+    const later = encodeNotification({ client: 1, watch: 1, ...told, version: second })
+    expect(later).toContain('[4,"2~b"]')
+  })
+
+  it('leaves the values of conflicting versions out where they are too long, and says so', () => {
+    const versions = Array.from({ length: 20 }, (_, index) => ({
+      version: { timestamp: 99 - index, origin: one },
+      value: 'x'.repeat(1 << 20),
+    }))
+    const writes = [{ key: 'x', value: 1 }]
+    const told = push({
+      client: 1,
+      watch: 2,
+      kind: 'update',
+      version: first,
+      writes,
+      conflict: [{ key: 'x', versions }],
+    })
+    expect(told).toMatchObject({
+      conflict: [{ key: 'x', versions: versions.map(({ version }) => ({ version, omitted: true })) }],
+    })
+  })
+
+  it('says when a watch has caught up', () => {
+    expect(push({ client: 1, watch: 2, kind: 'caughtUp', applied })).toEqual({
+      kind: 'caughtUp',
+      watch: 2,
+      applied,
+    })
+  })
+
+  it('of a kind that is not known is ignored', () => {
+    expect(checkClientNotification('news', {})).toBeUndefined()
+  })
+})
+
+describe('a client', () => {
+  const words = [
+    'key',
+    'value',
+    'version',
+    'watch',
+    'applied',
+    'keys',
+    'values',
+    'versions',
+    'found',
+    'writes',
+    'next',
+  ]
+  const hostile = fc.oneof(
+    fc.jsonValue(),
+    fc.dictionary(
+      fc.constantFrom(...words),
+      fc.oneof(fc.jsonValue(), fc.constant([1, '1~a']), fc.constant(true)),
+    ),
+  )
+
+  it('is told that an answer makes no sense, and falls over none', () => {
+    const methods = Object.keys(clientMethods) as (keyof typeof clientMethods)[]
+    fc.assert(
+      fc.property(fc.constantFrom(...methods), hostile, (method, result) => {
+        try {
+          checkClientResult(method, result)
+        } catch (error) {
+          expect(error).toBeInstanceOf(ProtocolError)
+          expect(error).toMatchObject({ code: -32603, definite: false })
+        }
+      }),
+      { numRuns: 3_000 },
+    )
+  })
+
+  it('is told that a push makes no sense, and falls over none', () => {
+    fc.assert(
+      fc.property(fc.constantFrom('update', 'caughtUp', 'resync', 'x'), hostile, (method, params) => {
+        try {
+          checkClientNotification(method, params)
+        } catch (error) {
+          expect(error).toBeInstanceOf(ProtocolError)
+        }
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+})

@@ -1,0 +1,319 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { ProtocolError } from '../../src/protocol/errors.ts'
+import { parseRpcLine } from '../../src/protocol/json-rpc.ts'
+import { peerLineBytesMax, writesBytesMax } from '../../src/protocol/limits.ts'
+import { LineDecoder } from '../../src/protocol/line-decoder.ts'
+import {
+  checkChallengeResult,
+  checkPeerHelloResult,
+  checkPeerMessage,
+  encodeMembers,
+  encodePeerMessage,
+  encodeUpdate,
+  type PeerCall,
+} from '../../src/protocol/peer-messages.ts'
+import type { PeerMessage } from '../../src/replica/messages.ts'
+import type { Update } from '../../src/replica/update.ts'
+import { makeOrigin } from '../../src/replica/version.ts'
+
+const one = makeOrigin({ server: '1', incarnation: 'a' })
+const two = makeOrigin({ server: '2', incarnation: 'b' })
+
+const update: Update = {
+  origin: one,
+  timestamp: 5,
+  previous: 3,
+  dependencies: { [two]: 4 },
+  writes: [
+    { key: 'x', value: { a: [1, 'ä'] } },
+    { key: 'y', deleted: true },
+  ],
+}
+
+/** What a peer receives of what is sent. */
+function received(text: string): PeerCall[] {
+  const decoder = new LineDecoder({ lineBytesMax: peerLineBytesMax })
+  return [...decoder.push(Buffer.from(text))].map((line) => {
+    const parsed = parseRpcLine(line.text, { sender: 'server' })
+    if (parsed.isBatch || parsed.message.kind !== 'notification') throw new Error('no notification')
+    return checkPeerMessage(parsed.message.method, parsed.message.params, line.bytes)
+  })
+}
+
+function refusal(method: string, params: unknown): ProtocolError {
+  try {
+    checkPeerMessage(method, params, 100)
+  } catch (error) {
+    if (error instanceof ProtocolError) return error
+    throw error
+  }
+  throw new Error(`accepted ${method}`)
+}
+
+const messages: readonly PeerMessage[] = [
+  { kind: 'updates', updates: [update, { ...update, timestamp: 6, previous: 5 }], bytes: 0 },
+  { kind: 'page', pull: 4, updates: [update], more: true, bytes: 0 },
+  { kind: 'page', pull: 4, updates: [], more: false, bytes: 0 },
+  { kind: 'pull', pull: 4, applied: new Map([[one, 3]]), except: [two] },
+  { kind: 'cut', entries: new Map([[one, 3]]) },
+  { kind: 'cut', entries: new Map() },
+  { kind: 'link', state: { state: 'delayed', delayMs: 200, queued: 3 } },
+  { kind: 'ask', question: 1, key: '__proto__', versions: [{ timestamp: 3, origin: one }] },
+  {
+    kind: 'tell',
+    question: 1,
+    siblings: [{ timestamp: 3, origin: one }],
+    keys: [{ version: { timestamp: 3, origin: one }, keys: ['x', 'y'] }],
+  },
+]
+
+describe('a peer message', () => {
+  it.each(messages.map((message) => [message.kind, message] as const))(
+    '%s arrives as it was sent',
+    (_, message) => {
+      const text = encodePeerMessage(message)
+      const bytes = 'bytes' in message ? { bytes: Buffer.byteLength(text) - 1 } : {}
+      expect(received(text)).toEqual([{ ...message, ...bytes }])
+    },
+  )
+
+  it('of members arrives as it was sent', () => {
+    const members = [
+      { id: '2', host: '127.0.0.1', port: 60_002 },
+      { id: 'east', host: '::1', port: 1 },
+    ]
+    expect(received(encodeMembers(members))).toEqual([{ kind: 'members', members }])
+  })
+
+  it('that is not known is refused with −32601', () => {
+    expect(refusal('peer.sing', {}).code).toBe(-32601)
+    expect(refusal('write', { key: 'x', value: 1 }).code).toBe(-32601)
+  })
+
+  it('may say more than this release knows', () => {
+    expect(checkPeerMessage('peer.cut', { entries: {}, since: 5 }, 10)).toEqual({
+      kind: 'cut',
+      entries: new Map(),
+    })
+  })
+})
+
+describe('an update', () => {
+  it('is passed on as it came, with members that are not known here', () => {
+    const sent = JSON.parse(JSON.stringify({ ...update, request: { session: 's', number: 1 } })) as Update
+    const checked = checkPeerMessage('peer.updates', { updates: [sent] }, 10)
+    expect(checked.kind === 'updates' && checked.updates[0]).toBe(sent)
+    expect(encodeUpdate(sent)).toBe(JSON.stringify(sent))
+  })
+
+  it('is put into words once for all peers', () => {
+    const sent: Update = { ...update, timestamp: 77 }
+    const text = encodePeerMessage({ kind: 'updates', updates: [sent], bytes: 0 })
+    const spied = { ...sent }
+    expect(encodeUpdate(sent)).toBe(JSON.stringify(spied))
+    expect(encodePeerMessage({ kind: 'updates', updates: [sent], bytes: 0 })).toBe(text)
+  })
+
+  const broken: readonly (readonly [string, object, string])[] = [
+    ['has no origin', { origin: undefined }, 'origin'],
+    ['has an origin that is none', { origin: '1' }, 'origin'],
+    ['has an incarnation that is none', { origin: '1~A' }, 'origin'],
+    ['has a server id that is too long', { origin: `${'1'.repeat(33)}~a` }, 'origin'],
+    ['has no timestamp', { timestamp: undefined }, 'timestamp'],
+    ['has the timestamp 0', { timestamp: 0 }, 'timestamp'],
+    ['has a timestamp that is no whole number', { timestamp: 1.5 }, 'timestamp'],
+    ['has a timestamp beyond 2^53', { timestamp: 2 ** 53 }, 'timestamp'],
+    ['has a previous below 0', { previous: -1 }, 'previous'],
+    ['has no dependencies', { dependencies: undefined }, 'dependencies'],
+    ['has a list for dependencies', { dependencies: [] }, 'dependencies'],
+    ['depends on what is no origin', { dependencies: { x: 3 } }, 'dependencies'],
+    ['depends on the timestamp 0', { dependencies: { '3~c': 0 } }, 'dependencies["3~c"]'],
+    ['writes nothing', { writes: [] }, 'writes'],
+    ['has no list of writes', { writes: { key: 'x', value: 1 } }, 'writes'],
+    [
+      'writes a key twice',
+      {
+        writes: [
+          { key: 'x', value: 1 },
+          { key: 'x', value: 1 },
+        ],
+      },
+      'writes',
+    ],
+    ['writes an empty key', { writes: [{ key: '', value: 1 }] }, 'writes[0].key'],
+    ['writes half a character as a key', { writes: [{ key: '\ud800', value: 1 }] }, 'writes[0].key'],
+    ['has a write without a value', { writes: [{ key: 'x' }] }, 'writes[0].value'],
+    ['both deletes and writes', { writes: [{ key: 'x', value: 1, deleted: true }] }, 'writes[0].value'],
+    ['deletes by halves', { writes: [{ key: 'x', deleted: 'yes' }] }, 'writes[0].deleted'],
+    ['writes half a character', { writes: [{ key: 'x', value: ['\ud800'] }] }, 'writes[0].value'],
+    ['writes a number that JSON has not', { writes: [{ key: 'x', value: [Infinity] }] }, 'writes[0].value'],
+    [
+      'writes what is too deep',
+      { writes: [{ key: 'x', value: JSON.parse('['.repeat(65) + ']'.repeat(65)) as unknown }] },
+      'writes[0].value',
+    ],
+    ['has an unknown member that cannot be passed on', { more: [Infinity] }, '["more"]'],
+  ]
+
+  it.each(broken)('that %s is refused with −32602, naming the place', (_, fault, place) => {
+    const path = `params.updates[1]${place.startsWith('[') ? '' : '.'}${place}`
+    expect(refusal('peer.updates', { updates: [update, { ...update, ...fault }] })).toMatchObject({
+      code: -32602,
+      path,
+    })
+  })
+
+  it('with a key that is too long is refused with −32010', () => {
+    const writes = [{ key: 'x'.repeat(1_025), value: 1 }]
+    expect(refusal('peer.updates', { updates: [{ ...update, writes }] }).code).toBe(-32010)
+  })
+
+  it('that is as long as any may be fits one frame, with dependencies on 40,000 origins', () => {
+    const dependencies = Object.fromEntries(
+      Array.from({ length: 40_000 }, (_, index) => [
+        `${String(index).padStart(32, 's')}~${'i'.repeat(16)}`,
+        2 ** 53 - 2,
+      ]),
+    )
+    const key = 'x'.repeat(1_024)
+    const value = 'y'.repeat(writesBytesMax - key.length - '[{"key":"","value":""}]'.length)
+    const long: Update = { ...update, timestamp: 2 ** 53 - 1, dependencies, writes: [{ key, value }] }
+    expect(Buffer.byteLength(JSON.stringify(long.writes))).toBe(writesBytesMax)
+    for (const kind of ['updates', 'page'] as const) {
+      const text = encodePeerMessage({ kind, updates: [long], pull: 2 ** 53 - 1, more: false, bytes: 0 })
+      expect(Buffer.byteLength(text)).toBeLessThanOrEqual(peerLineBytesMax)
+      expect(received(text)).toMatchObject([{ kind, updates: [{ timestamp: 2 ** 53 - 1 }] }])
+    }
+  })
+
+  it('shares a frame with others until the frame is long; the last frame of a page says that it is the page', () => {
+    const updates = Array.from({ length: 30 }, (_, index) => ({
+      ...update,
+      timestamp: index + 10,
+      previous: index + 9,
+      writes: [{ key: `k${index}`, value: 'ä'.repeat(100_000) }],
+    }))
+    const text = encodePeerMessage({ kind: 'page', pull: 9, updates, more: true, bytes: 0 })
+    const frames = received(text)
+    expect(frames.map(({ kind }) => kind)).toEqual([
+      'updates',
+      'updates',
+      'updates',
+      'updates',
+      'updates',
+      'page',
+    ])
+    expect(
+      frames.flatMap((frame) => (frame.kind === 'updates' || frame.kind === 'page' ? frame.updates : [])),
+    ).toEqual(updates)
+    expect(frames.at(-1)).toMatchObject({ pull: 9, more: true })
+  })
+})
+
+describe('a question about a key', () => {
+  it('asks for no more versions than a frame carries', () => {
+    const versions = Array.from({ length: 5_000 }, (_, index) => ({ timestamp: index + 1, origin: one }))
+    expect(received(encodePeerMessage({ kind: 'ask', question: 1, key: 'x', versions }))).toMatchObject([
+      { versions: versions.slice(0, 1_000) },
+    ])
+  })
+
+  it('is answered with no more keys than a frame carries', () => {
+    const keys = Array.from({ length: 900 }, (_, index) => ({
+      version: { timestamp: index + 1, origin: one },
+      keys: Array.from({ length: 100 }, (__, key) => `${key}${'\u0001'.repeat(1_000)}`),
+    }))
+    const text = encodePeerMessage({ kind: 'tell', question: 1, siblings: [], keys })
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(peerLineBytesMax)
+    expect(received(text)).toMatchObject([{ kind: 'tell', siblings: [] }])
+  })
+})
+
+describe('a greeting between servers', () => {
+  const hello = { server: '1', origin: one, protocol: 1, members: [] }
+
+  it('says who dials, where it listens and whom it knows', () => {
+    const members = [{ id: '3', host: 'db3.example.org', port: 60_003 }]
+    const params = { ...hello, address: { port: 60_001 }, token: 'ab', members, mood: 'good' }
+    const { mood: _, ...known } = params
+    expect(checkPeerMessage('peer.hello', params, 10)).toEqual({ kind: 'hello', hello: known })
+  })
+
+  it('in another protocol is refused with −32005, whatever else it says', () => {
+    expect(refusal('peer.hello', { protocol: 2, name: 'x' })).toMatchObject({
+      code: -32005,
+      data: { protocol: 1 },
+    })
+    expect(() => checkPeerHelloResult({ protocol: 2 })).toThrow(
+      expect.objectContaining({ code: -32005 }) as Error,
+    )
+  })
+
+  it.each([
+    [{ ...hello, server: 'a b' }, 'params.server'],
+    [{ ...hello, origin: two }, 'params.origin'],
+    [{ ...hello, protocol: '1' }, 'params.protocol'],
+    [{ ...hello, address: { port: 0 } }, 'params.address.port'],
+    [{ ...hello, address: { host: 'a\nb', port: 1 } }, 'params.address.host'],
+    [{ ...hello, members: [{ id: '3', host: 'x', port: 65_536 }] }, 'params.members[0].port'],
+  ])('%j is refused, naming %s', (params, path) => {
+    expect(refusal('peer.hello', params)).toMatchObject({ code: -32602, path })
+  })
+
+  it('is answered with what the other has applied', () => {
+    const result = { ...hello, server: '2', origin: two, applied: { [one]: 3 } }
+    expect(checkPeerHelloResult(result)).toEqual({ ...result, applied: new Map([[one, 3]]) })
+  })
+
+  it('begins, where there is a secret, with a challenge, which is answered with a nonce and a proof', () => {
+    const answer = { nonce: '0a'.repeat(32), proof: 'f0'.repeat(32) }
+    expect(checkChallengeResult(answer)).toEqual(answer)
+    expect(() => checkChallengeResult({ nonce: answer.nonce })).toThrow(ProtocolError)
+  })
+})
+
+describe('whatever a peer sends', () => {
+  it('is understood or refused with a ProtocolError', () => {
+    const methods = ['updates', 'page', 'pull', 'cut', 'link', 'ask', 'tell', 'members', 'hello', 'ping', 'x']
+    const fields = [
+      'updates',
+      'pull',
+      'more',
+      'applied',
+      'except',
+      'entries',
+      'state',
+      'question',
+      'key',
+      'versions',
+    ]
+    const part = fc.oneof(
+      fc.jsonValue(),
+      fc.constantFrom<unknown>(
+        1,
+        'x',
+        true,
+        { [one]: 3 },
+        [[3, one]],
+        [one],
+        [update],
+        [{ ...update, origin: 1 }],
+      ),
+    )
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...methods),
+        fc.dictionary(fc.constantFrom(...fields), part),
+        (method, params) => {
+          try {
+            checkPeerMessage(`peer.${method}`, params, 10)
+          } catch (error) {
+            expect(error).toBeInstanceOf(ProtocolError)
+          }
+        },
+      ),
+      { numRuns: 3_000 },
+    )
+  })
+})
