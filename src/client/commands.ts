@@ -30,7 +30,7 @@ export interface CommandContext {
 }
 
 /** What may be completed at a place of a command line. */
-export type Completable = 'key' | 'peer' | 'command' | undefined
+type Completable = 'key' | 'peer' | 'command' | undefined
 
 export interface Command {
   readonly name: string

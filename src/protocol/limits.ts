@@ -1,3 +1,5 @@
+import { defaultLimits } from '../replica/configuration.ts'
+
 /**
  * Every limit of the wire, each with its reason. Bytes are bytes of UTF-8; times are in milliseconds.
  *
@@ -6,7 +8,7 @@
  * values, each as long as a line. Replies have their own bound, {@link replyBytesMax}, which a reader of this
  * protocol has to allow for.
  *
- * What the replica itself bounds (waiting updates, pages, pushes under way, watches) stands with its reasons in
+ * What the replica itself bounds (waiting updates, pages, pushes under way) stands with its reasons in
  * `defaultLimits` of `src/replica/configuration.ts`.
  */
 
@@ -79,6 +81,9 @@ export const clientConnectionsMax = 1_024
  * TCP tells the client to slow down; it refuses nothing.
  */
 export const requestsInFlightMax = 1_024
+
+/** Watches of one connection: the replica counts them. */
+export const watchesPerClientMax = defaultLimits.watchesPerClientMax
 
 /** Between a line's first byte and its `\n`. So nobody holds a buffer by sending a byte now and then. */
 export const finishLineMs = 10_000

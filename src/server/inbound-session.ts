@@ -158,8 +158,8 @@ export class InboundSession {
   shutDown(): void {
     const error = protocolError('shuttingDown', 'this server is shutting down; connect to another one')
     // What was asked and not answered gets an answer; who asked nothing just sees the connection close.
-    for (const { id } of this.#pending.values()) {
-      if (id !== undefined) this.#connection.send(encodeError(error, id))
+    for (const pending of this.#pending.values()) {
+      this.#answer(pending, () => encodeError(error, pending.id ?? null))
     }
     this.#connection.end(undefined, 'shutting down')
   }

@@ -6,7 +6,7 @@ import { Chalk } from 'chalk'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { connect } from '../../src/client/client.ts'
 import { JsonPresentation } from '../../src/client/json-presentation.ts'
-import { PeoplePresentation } from '../../src/client/presentation.ts'
+import { PeoplePresentation, type Output, type Presentation } from '../../src/client/presentation.ts'
 import { Repl, type ReplOptions } from '../../src/client/repl.ts'
 import { FakeTerminal } from '../terminal/fake-terminal.ts'
 import { closing, endAll, RunningServer, until } from './running-server.ts'
@@ -29,6 +29,14 @@ function optionsFor(
     presentationFor: (output) => new PeoplePresentation(output, { output: paint, errors: paint }),
     environment: { XDG_STATE_HOME: stateFolder },
   }
+}
+
+function inJson(output: Output): Presentation {
+  return new JsonPresentation(output)
+}
+
+function hasTwoPeers({ events }: RunningServer): boolean {
+  return events.filter(({ kind }) => kind === 'peerJoined').length === 2
 }
 
 function collected(stream: PassThrough): () => string {
@@ -118,10 +126,9 @@ describe('a prompt with piped input', () => {
   })
 
   it('writes each result as one line of JSON, in the form of the wire, where that is wanted', async () => {
-    const presentationFor: ReplOptions['presentationFor'] = (output) => new JsonPresentation(output)
     const server = await RunningServer.start()
     const { code, stdout, stderr } = await piped(server, ['write x 1', 'read x y', 'keys', 'why x', 'red'], {
-      presentationFor,
+      presentationFor: inJson,
     })
     const { origin } = await closing(await connect(server.address)).status()
     const version = [1, origin]
@@ -149,9 +156,7 @@ describe('a prompt with piped input', () => {
     const central = await RunningServer.start({ id: '2', isLab: true, peers: [west] })
     const east = await RunningServer.start({ id: '3', isLab: true, peers: [west, central] })
     const all = [west, central, east]
-    const met = (server: RunningServer) =>
-      server.events.filter(({ kind }) => kind === 'peerJoined').length === 2
-    await until(() => all.every(met), 'all have met')
+    await until(() => all.every(hasTwoPeers), 'all have met')
     await piped(west, ['hold 3', 'write y found'])
     const read = async () => (await piped(central, ['read y'])).code
     while ((await read()) !== 0);
@@ -177,29 +182,26 @@ describe('a prompt with piped input', () => {
   })
 })
 
-describe('a prompt on a terminal', () => {
-  /** A prompt with somebody sitting at it. */
-  function seated(servers: readonly RunningServer[]) {
-    const terminal = new FakeTerminal({ columns: 100, rows: 20 })
-    const { input, output } = terminal
-    const repl = new Repl({ ...optionsFor(servers), input, output, errorOutput: output })
-    const ended = repl.run()
-    const shows = async (line: string | RegExp) => {
-      const matches = (row: string) => (typeof line === 'string' ? row === line : line.test(row))
-      await until(
-        () => terminal.rows().some(matches),
-        `${line} is shown, below ${terminal.rows().join('\n')}`,
-      )
-    }
-    const leave = async () => {
-      terminal.type('\u0015\u0004')
-      const code = await ended
-      terminal.dispose()
-      return code
-    }
-    return { terminal, ended, shows, leave }
+/** A prompt with somebody sitting at it. */
+function seated(servers: readonly RunningServer[]) {
+  const terminal = new FakeTerminal({ columns: 100, rows: 20 })
+  const { input, output } = terminal
+  const repl = new Repl({ ...optionsFor(servers), input, output, errorOutput: output })
+  const ended = repl.run()
+  const shows = async (line: string | RegExp) => {
+    const matches = (row: string) => (typeof line === 'string' ? row === line : line.test(row))
+    await until(() => terminal.rows().some(matches), `${line} is shown, below ${terminal.rows().join('\n')}`)
   }
+  const leave = async () => {
+    terminal.type('\u0015\u0004')
+    const code = await ended
+    terminal.dispose()
+    return code
+  }
+  return { terminal, ended, shows, leave }
+}
 
+describe('a prompt on a terminal', () => {
   it('shows what others write above the line being typed, and its own writes once', async () => {
     const server = await RunningServer.start()
     const other = closing(await connect(server.address))
@@ -259,7 +261,7 @@ describe('a prompt on a terminal', () => {
     await shows('order-1  order-2')
     terminal.type('2 done\r')
     await shows('wrote order-2 = done (2@1)')
-    await leave()
+    expect(await leave()).toBe(0)
   })
 
   it('stays when its server goes, says so in the prompt, and goes on at the next', async () => {

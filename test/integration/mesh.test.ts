@@ -47,17 +47,22 @@ describe('a mesh forms', () => {
     [2, 1, 0],
   ] as const
 
-  it.each(orders)('when each of three knows only the next, started in the order %i %i %i', async (...order) => {
-    const ports = await freePorts(3)
-    const servers: ServerProcess[] = []
-    for (const index of order) {
-      const peer = ports[(index + 1) % 3] ?? 0
-      servers.push(await ServerProcess.start({ id: `${index + 1}`, port: ports[index] ?? 0, peers: [peer] }))
-    }
-    await meshed(servers)
-    await expectEachConnectedToEach(servers)
-    await expectWritesToReachAll(servers, 'ring')
-  })
+  it.each(orders)(
+    'when each of three knows only the next, started in the order %i %i %i',
+    async (...order) => {
+      const ports = await freePorts(3)
+      const servers: ServerProcess[] = []
+      for (const index of order) {
+        const peer = ports[(index + 1) % 3] ?? 0
+        servers.push(
+          await ServerProcess.start({ id: `${index + 1}`, port: ports[index] ?? 0, peers: [peer] }),
+        )
+      }
+      await meshed(servers)
+      await expectEachConnectedToEach(servers)
+      await expectWritesToReachAll(servers, 'ring')
+    },
+  )
 
   it('when four know only one, which starts last', async () => {
     const [hub = 0] = await freePorts(1)
@@ -164,10 +169,16 @@ describe('a server that is killed', () => {
       (await reader.call<Status>('status')).applied[three.origin] ?? 0
     const most = Math.max(applied[three.origin] ?? 0, await highest(second))
     for (const reader of [first, second]) {
-      const status = await reader.until<Status>('status', {}, (now) => (now.applied[three.origin] ?? 0) >= most)
+      const status = await reader.until<Status>(
+        'status',
+        {},
+        (now) => (now.applied[three.origin] ?? 0) >= most,
+      )
       expect(status.waiting).toBe(0)
     }
-    expect((await first.call<Status>('status')).applied).toEqual((await second.call<Status>('status')).applied)
+    expect((await first.call<Status>('status')).applied).toEqual(
+      (await second.call<Status>('status')).applied,
+    )
     first.close()
     second.close()
   })
@@ -245,7 +256,8 @@ describe('a cut link', () => {
     const client = await RawClient.connect(one.port)
     await client.call('link', { peer: '2', action: 'delay', ms: 300 })
     const startMs = performance.now()
-    for (let number = 0; number < 20; number++) await client.call('write', { key: `d${number}`, value: number })
+    for (let number = 0; number < 20; number++)
+      await client.call('write', { key: `d${number}`, value: number })
     await two.applied('d19')
     expect(performance.now() - startMs).toBeGreaterThan(290)
     const keys = two.events.flatMap((event) =>

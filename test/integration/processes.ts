@@ -49,12 +49,10 @@ export class ServerProcess {
       for (const wait of this.#waits) wait.look()
     })
     if (isJson) {
-      this.#child.stdout
-        ?.pipe(ndjson.parse({ strict: false }))
-        .on('data', (event: ServerEvent) => {
-          this.events.push(event)
-          for (const wait of this.#waits) wait.look()
-        })
+      this.#child.stdout?.pipe(ndjson.parse({ strict: false })).on('data', (event: ServerEvent) => {
+        this.events.push(event)
+        for (const wait of this.#waits) wait.look()
+      })
     }
     this.ended = new Promise((resolve) => {
       const end = (code: number | null, signal: NodeJS.Signals | null): void => {
@@ -314,8 +312,9 @@ const running = new Set<ServerProcess>()
 
 /** What is set for the user's own servers, or by the test runner, has no business in these. */
 function cleanEnvironment(): NodeJS.ProcessEnv {
-  const isForeign = (name: string): boolean => name.startsWith('TIDINGS_') || name.startsWith('VITEST')
-  const kept = Object.entries(process.env).filter(([name]) => !isForeign(name) && name !== 'NODE_OPTIONS')
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('TIDINGS_') && !name.startsWith('VITEST') && name !== 'NODE_OPTIONS',
+  )
   return { ...Object.fromEntries(kept), FORCE_COLOR: undefined, NO_COLOR: '1' }
 }
 

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { ServerProcess, stopServers } from './processes.ts'
+import { freePorts, ServerProcess, stopServers } from './processes.ts'
 import { RawClient } from './raw-client.ts'
 
 afterAll(stopServers)
@@ -26,8 +26,9 @@ describe('what a server asks', () => {
   })
 
   it('listens while the pipe that answered stays open, and when it has ended in the middle of a line', async () => {
+    const [first = 0, second = 0] = await freePorts(2)
     const open = asked('0\n1\n\n', { keepsInputOpen: true })
-    const unterminated = asked('0\r\n2\r\n60001, 127.0.0.1:60002')
+    const unterminated = asked(`0\r\n2\r\n${first}, 127.0.0.1:${second}`)
     await open.printed('server 1 listening')
     await unterminated.printed('server 2 listening')
     expect(await open.stop()).toEqual({ code: 0, signal: null })
@@ -64,7 +65,8 @@ describe('what a server asks', () => {
       env: { TIDINGS_PORT: 'nonsense', TIDINGS_ID: 'environment', TIDINGS_PEERS: 'nonsense' },
     })
     await server.printed('server flag listening')
-    await server.stop()
+    expect(await server.stop()).toEqual({ code: 0, signal: null })
+    expect(server.stderr).toBe('')
   })
 })
 
@@ -87,7 +89,11 @@ describe('what a server refuses to start with', () => {
       () => asked('0\n1\n60002 x:y\n'),
       'error: "x:y" is not a server; write a port (60001) or host:port (127.0.0.1:60001)',
     ],
-    ['another server on port 0', () => asked('0\n1\n0\n'), 'error: "0" is not a server: ports go from 1 to 65535'],
+    [
+      'another server on port 0',
+      () => asked('0\n1\n0\n'),
+      'error: "0" is not a server: ports go from 1 to 65535',
+    ],
     [
       'no input at all',
       () => asked(''),
@@ -118,15 +124,15 @@ describe('what a server refuses to start with', () => {
       () => new ServerProcess({ words: ['--durability', 'hope'], isJson: false }),
       'Allowed choices are',
     ],
-    [
-      'a word too many',
-      () => new ServerProcess({ words: ['60001'], isJson: false }),
-      'too many arguments',
-    ],
+    ['a word too many', () => new ServerProcess({ words: ['60001'], isJson: false }), 'too many arguments'],
     [
       'a wrong variable of the environment',
       () =>
-        new ServerProcess({ words: ['--port', '0', '--peers', ''], isJson: false, env: { TIDINGS_ID: 'a b' } }),
+        new ServerProcess({
+          words: ['--port', '0', '--peers', ''],
+          isJson: false,
+          env: { TIDINGS_ID: 'a b' },
+        }),
       'error: "a b" is not a server id',
     ],
   ]

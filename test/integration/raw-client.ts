@@ -151,7 +151,9 @@ export class RawClient {
       const result = await this.call<Result>(method, params)
       if (isWanted(result)) return result
       if (performance.now() - startMs > boundMs)
-        throw new Error(`${method} still answers ${JSON.stringify(result).slice(0, 2_000)} after ${boundMs} ms`)
+        throw new Error(
+          `${method} still answers ${JSON.stringify(result).slice(0, 2_000)} after ${boundMs} ms`,
+        )
     }
   }
 
@@ -164,7 +166,9 @@ export class RawClient {
 
   /** Waits until the server has closed. @returns the lines that came before and were not taken. */
   async closed(): Promise<readonly string[]> {
-    await this.#until('the end of the connection', () => (this.#hasEnded || this.#isClosed ? true : undefined))
+    await this.#until('the end of the connection', () =>
+      this.#hasEnded || this.#isClosed ? true : undefined,
+    )
     this.#socket.destroy()
     return this.#lines.splice(0)
   }
@@ -178,7 +182,8 @@ export class RawClient {
     return await this.#until(what, () => {
       const index = this.#lines.findIndex(isWanted)
       if (index === -1) {
-        if (this.#hasEnded || this.#isClosed) throw new Error(`closed before ${what}; there is ${this.#told()}`)
+        if (this.#hasEnded || this.#isClosed)
+          throw new Error(`closed before ${what}; there is ${this.#told()}`)
         return undefined
       }
       return this.#lines.splice(index, 1)[0]
@@ -186,14 +191,14 @@ export class RawClient {
   }
 
   async #until<Found>(what: string, find: () => Found | undefined): Promise<Found> {
-    let look = (): void => {}
+    let look: (() => void) | undefined
     const found = new Promise<Found>((resolve, reject) => {
       look = () => {
         try {
           const value = find()
           if (value !== undefined) resolve(value)
         } catch (error) {
-          reject(error as Error)
+          reject(error)
         }
       }
       this.#waits.add(look)
@@ -202,7 +207,7 @@ export class RawClient {
     try {
       return await within(found, () => `${what} has not come; there is ${this.#told()}`)
     } finally {
-      this.#waits.delete(look)
+      if (look !== undefined) this.#waits.delete(look)
     }
   }
 

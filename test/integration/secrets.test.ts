@@ -68,18 +68,21 @@ describe('a mesh with a secret', () => {
   })
 
   it.each([
-    ['a wrong secret', async (client: RawClient) => (await greet(client, 'another secret altogether')).answer],
     [
-      'the proof of a peer',
-      async (client: RawClient) => (await greet(client, secret, 'peer')).answer,
+      'a wrong secret',
+      async (client: RawClient) => (await greet(client, 'another secret altogether')).answer,
     ],
+    ['the proof of a peer', async (client: RawClient) => (await greet(client, secret, 'peer')).answer],
     ['a request without a greeting', (client: RawClient) => client.ask('read', { key: 'told' })],
     ['a greeting without a proof', (client: RawClient) => client.ask('hello', {})],
     ['a proof that nobody challenged', (client: RawClient) => client.ask('hello', { token: 'f'.repeat(64) })],
-    ['a proof that is none', async (client: RawClient) => {
-      await client.call('challenge', { nonce: makeNonce() })
-      return await client.ask('hello', { token: 'open sesame' })
-    }],
+    [
+      'a proof that is none',
+      async (client: RawClient) => {
+        await client.call('challenge', { nonce: makeNonce() })
+        return await client.ask('hello', { token: 'open sesame' })
+      },
+    ],
     ['a ping of a peer', (client: RawClient) => client.ask('peer.ping', {})],
     [
       'the greeting of a peer',
@@ -126,7 +129,11 @@ describe('a mesh with a secret', () => {
   it('does not let in a server with another secret, or with none, and stays whole', async () => {
     const otherFile = fileWith('other', 'some other secret of the right length\n')
     const mark = one.events.length
-    const stranger = await ServerProcess.start({ id: '3', peers: [one.port], more: ['--secret-file', otherFile] })
+    const stranger = await ServerProcess.start({
+      id: '3',
+      peers: [one.port],
+      more: ['--secret-file', otherFile],
+    })
     await stranger.event('warning', ({ text }) => text.includes('does not know this mesh'))
     const naive = await ServerProcess.start({ id: '4', peers: [one.port] })
     await naive.event('warning', ({ text }) => text.includes('refused this server'))

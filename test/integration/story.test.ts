@@ -158,12 +158,16 @@ describe('writes to one key on two servers that do not hear each other', () => {
 
     // Equal or not, timestamps come first; the origin decides between equals.
     const isRedHigher =
-      red.version[0] !== blue.version[0]
-        ? red.version[0] > blue.version[0]
-        : red.version[1] > blue.version[1]
+      red.version[0] !== blue.version[0] ? red.version[0] > blue.version[0] : red.version[1] > blue.version[1]
     const siblings = isRedHigher
-      ? [{ version: red.version, value: 'red' }, { version: blue.version, value: 'blue' }]
-      : [{ version: blue.version, value: 'blue' }, { version: red.version, value: 'red' }]
+      ? [
+          { version: red.version, value: 'red' },
+          { version: blue.version, value: 'blue' },
+        ]
+      : [
+          { version: blue.version, value: 'blue' },
+          { version: red.version, value: 'red' },
+        ]
     const [winner, loser] = siblings
     for (const client of [west, central, east]) {
       expect(await client.call('read', { key })).toEqual({ key, found: true, ...winner, conflicts: [loser] })

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 
 /**
  * A reader of JSON that is as plain as can be, and says what the scanner of `json-text.ts` should find: written

@@ -16,6 +16,11 @@ function message(line: string): RpcMessage {
   return parsed.message
 }
 
+function definite(error: string): boolean | undefined {
+  const read = message(`{"jsonrpc":"2.0","id":1,"error":${error}}`)
+  return read.kind === 'response' && 'error' in read.outcome ? read.outcome.error.definite : undefined
+}
+
 describe('JSON-RPC 2.0', () => {
   it('reads a request', () => {
     expect(message('{"jsonrpc":"2.0","id":1,"method":"read","params":{"key":"x"}}')).toEqual({
@@ -113,10 +118,6 @@ describe('JSON-RPC 2.0', () => {
   })
 
   it('takes an error that does not say so for definite only where its code says it', () => {
-    const definite = (error: string): boolean | undefined => {
-      const read = message(`{"jsonrpc":"2.0","id":1,"error":${error}}`)
-      return read.kind === 'response' && 'error' in read.outcome ? read.outcome.error.definite : undefined
-    }
     expect(definite('{"code":-32602,"message":""}')).toBe(true)
     expect(definite('{"code":-32007,"message":"","data":5}')).toBe(false)
     expect(definite('{"code":4711,"message":"","data":{"definite":"yes"}}')).toBe(false)
