@@ -310,8 +310,8 @@ function isConflict(event: ServerEvent): event is Extract<ServerEvent, { kind: '
 }
 
 function isLeaving(id: string) {
-  return (event: ServerEvent): event is Extract<ServerEvent, { kind: 'peerLeft' }> =>
-    event.kind === 'peerLeft' && event.peer === id
+  return (event: ServerEvent): event is Extract<ServerEvent, { kind: 'linkLost' }> =>
+    event.kind === 'linkLost' && event.peer === id
 }
 
 /** An update is a version too, with more to it. */

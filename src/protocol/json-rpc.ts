@@ -125,7 +125,7 @@ function toMessage(parsed: unknown): RpcMessage {
   const { jsonrpc, id, method, params } = parsed as { readonly [name: string]: unknown }
   const known = toId(id)
   if (known === undefined) {
-    return invalid(null, 'id is a string, a number within 2^53, or null', 'id')
+    return invalid(null, 'id must be a string, a number within 2^53, or null', 'id')
   }
   if (jsonrpc !== '2.0') {
     return invalid(known, `jsonrpc must be "2.0": a message looks like ${example}`, 'jsonrpc')

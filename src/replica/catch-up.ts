@@ -198,6 +198,14 @@ export class CatchUp {
     return [...this.#peers.values()].some((view) => view.origin === origin)
   }
 
+  /** Origins whose own way here a lab holds, so that their updates are not to come by this server (R8). */
+  detoursBy(id: ServerId): ReadonlySet<Origin> {
+    const detours = this.#excepted()
+    const view = this.#peers.get(id)
+    if (view !== undefined) detours.delete(view.origin)
+    return detours
+  }
+
   /** The state of the link on which a server's own updates come here. */
   linkFrom(id: ServerId): LinkState | 'absent' {
     const view = this.#peers.get(id)

@@ -275,7 +275,11 @@ export class Replica {
   }
 
   #receivePage(from: ServerId, page: Extract<PeerMessage, { kind: 'page' }>, output: MutableOutput): void {
-    const count = this.#receive(from, page, output)
+    // The pull may be older than the hold; what comes round a held link is not looked at.
+    const detours = this.#catchUp.detoursBy(from)
+    const updates = page.updates.filter((update) => !detours.has(update.origin))
+    const bytes = Math.ceil((page.bytes * updates.length) / Math.max(1, page.updates.length))
+    const count = this.#receive(from, { updates, bytes }, output)
     if (count === undefined) return
     if (count > 0) output.events.push({ kind: 'pulled', from, count, more: page.more })
     this.#pageTaken = { from, pull: page.pull, more: page.more, isFruitful: count > 0 }
@@ -494,8 +498,8 @@ export class Replica {
   }
 
   #story(question: Question): Story {
-    const missing = (version: Version): MissingVersion => {
-      const keys = this.#keysOf(version) ?? question.keysOf.get(versionKey(version))
+    const missing = (version: Version, knownKeys?: readonly string[]): MissingVersion => {
+      const keys = knownKeys ?? this.#keysOf(version) ?? question.keysOf.get(versionKey(version))
       const holders = this.#catchUp.holdersOf(version)
       return {
         version,
@@ -513,11 +517,11 @@ export class Replica {
         version: versionOf(update),
         from,
         sinceMs: this.#nowMs - sinceMs,
-        waitsFor: this.#missingOf(update).map(missing),
+        waitsFor: this.#missingOf(update).map((version) => missing(version)),
       })),
       missing: question.siblings
         .filter((version) => !covers(this.#applied, version) && this.#buffer.find(version) === undefined)
-        .map((version) => ({ ...missing(version), keys: [question.key] })),
+        .map((version) => missing(version, [question.key])),
       silent: [...question.unanswered],
     }
   }

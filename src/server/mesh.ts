@@ -10,6 +10,7 @@ import type { PeerHelloParams, PeerHelloResult } from '../protocol/peer-messages
 import type { Member } from '../protocol/wire-forms.ts'
 import { AddressBook, type BookEntry } from './address-book.ts'
 import type { ServerEvent } from './narrator.ts'
+import { Roster } from './roster.ts'
 import type { OutgoingLink, OutgoingLinkOptions } from './outgoing-link.ts'
 
 /** The other direction of a pair of servers: a connection that a peer dialled, and sends on. */
@@ -43,6 +44,7 @@ export class Mesh {
   readonly #tell: (event: ServerEvent) => void
   readonly #dial: OutgoingLinkFactory
   readonly #idRefused: (error: ProtocolError) => void
+  readonly #roster: Roster
   /** Whether any other server has ever accepted this one. */
   #wasAdmitted = false
   #isStopped = false
@@ -60,6 +62,7 @@ export class Mesh {
     this.#self = { server: options.server, origin: options.origin }
     this.#step = options.step
     this.#tell = options.tell
+    this.#roster = new Roster(options.tell)
     this.#dial = options.dial
     this.#idRefused = options.idRefused
   }
@@ -170,7 +173,7 @@ export class Mesh {
     }
     this.learn(hello.members)
     this.#wakeDialer(server)
-    this.#tellIfJoined(server)
+    this.#roster.linkUp(server, 'from', this.#addressOf(server) ?? incoming.remoteHost)
   }
 
   /** An incoming link has closed. */
@@ -178,7 +181,7 @@ export class Mesh {
     if (this.#incoming.get(incoming.peer) !== incoming) return
     this.#incoming.delete(incoming.peer)
     this.#step({ kind: 'peerSilent', peer: incoming.peer, origin: incoming.origin })
-    if (this.#outgoing.has(incoming.peer)) this.#tell({ kind: 'peerLeft', peer: incoming.peer, reason })
+    this.#roster.linkDown(incoming.peer, 'from', reason)
   }
 
   /** Another server has told of these. */
@@ -230,7 +233,7 @@ export class Mesh {
     for (const [id, other] of this.#outgoing) if (id !== server) other.sendMembers([joined])
     this.learn(greeting.members)
     this.#forgetOtherAddresses(server, link)
-    this.#tellIfJoined(server)
+    this.#roster.linkUp(server, 'to', showAddress(link.address))
   }
 
   /** A server that has come back somewhere else is not looked for where it was, unless the operator says so. */
@@ -245,7 +248,7 @@ export class Mesh {
     if (peer === undefined || origin === undefined || this.#outgoing.get(peer) !== link) return
     this.#outgoing.delete(peer)
     this.#step({ kind: 'linkDown', peer, origin })
-    if (this.#incoming.has(peer)) this.#tell({ kind: 'peerLeft', peer, reason })
+    this.#roster.linkDown(peer, 'to', reason)
   }
 
   /** The other side would not have this server. */
@@ -295,6 +298,11 @@ export class Mesh {
     )
   }
 
+  #addressOf(server: ServerId): string | undefined {
+    const link = this.#outgoing.get(server)
+    return link === undefined ? undefined : showAddress(link.address)
+  }
+
   #ownAddress(): { address?: { port: number; host?: string } } {
     if (this.#listening === undefined) return {}
     const { host, port } = this.#listening
@@ -314,12 +322,6 @@ export class Mesh {
   /** It has just dialled us, so it is there: no reason to wait for the next attempt. */
   #wakeDialer(server: ServerId): void {
     for (const [entry, link] of this.#links) if (entry.id === server) link.dialSoon()
-  }
-
-  #tellIfJoined(server: ServerId): void {
-    const outgoing = this.#outgoing.get(server)
-    if (outgoing === undefined || !this.#incoming.has(server)) return
-    this.#tell({ kind: 'peerJoined', peer: server, address: showAddress(outgoing.address) })
   }
 }
 

@@ -18,6 +18,13 @@ export type ServerEvent =
   | { readonly kind: 'warning'; readonly text: string }
   | { readonly kind: 'peerJoined'; readonly peer: ServerId; readonly address: string }
   | { readonly kind: 'peerLeft'; readonly peer: ServerId; readonly reason: string }
+  /** Its link to this server, or this server's to it, is down; the other direction is up. */
+  | {
+      readonly kind: 'linkLost'
+      readonly peer: ServerId
+      readonly direction: 'to' | 'from'
+      readonly reason: string
+    }
   | { readonly kind: 'clientJoined'; readonly client: string }
   | { readonly kind: 'clientLeft'; readonly client: string }
   | { readonly kind: 'link'; readonly peer: ServerId; readonly state: string; readonly queued: number }
@@ -92,6 +99,8 @@ function sentence(event: ServerEvent, paint: ChalkInstance): string {
       return paint.cyan(`peer ${event.peer} joined (${event.address})`)
     case 'peerLeft':
       return paint.cyan(`peer ${event.peer} left (${event.reason})`)
+    case 'linkLost':
+      return paint.cyan(`lost the link ${event.direction} peer ${event.peer} (${event.reason})`)
     case 'clientJoined':
       return paint.dim(`client ${printable(event.client)} connected`)
     case 'clientLeft':

@@ -368,15 +368,15 @@ describe('what is no message', () => {
   )
 })
 
-describe('a client that plays a server', () => {
-  /** Greets as server 9, and has been let in. */
-  async function forgedPeer(): Promise<RawClient> {
-    const client = await RawClient.connect(victim.port)
-    client.send(hello())
-    expect(await client.answer('hello')).toMatchObject({ result: { server: '1', protocol: 1 } })
-    return client
-  }
+/** Greets as server 9, and has been let in. */
+async function forgedPeer(): Promise<RawClient> {
+  const client = await RawClient.connect(victim.port)
+  client.send(hello())
+  expect(await client.answer('hello')).toMatchObject({ result: { server: '1', protocol: 1 } })
+  return client
+}
 
+describe('a client that plays a server', () => {
   it('is not heard before it has greeted', async () => {
     const update = {
       origin: '9~forged',

@@ -12,8 +12,8 @@ interface Status {
   readonly peers: readonly { readonly id: string; readonly address: string; readonly state: string }[]
 }
 
-/** Writes a key at each server, and sees it applied at every server. */
-async function expectWritesToReachAll(servers: readonly ServerProcess[], label: string): Promise<void> {
+/** Writes a key at each server, and waits until it is applied at every server. */
+async function writesReachAll(servers: readonly ServerProcess[], label: string): Promise<void> {
   for (const server of servers) {
     const client = await RawClient.connect(server.port)
     await client.call('write', { key: `${label} of ${server.id}`, value: server.id })
@@ -24,17 +24,35 @@ async function expectWritesToReachAll(servers: readonly ServerProcess[], label: 
   }
 }
 
-async function expectEachConnectedToEach(servers: readonly ServerProcess[]): Promise<void> {
+interface Connection {
+  readonly id: string
+  readonly address: string
+  readonly state: string
+}
+
+/** What each server's `status` says of the others. */
+async function connections(servers: readonly ServerProcess[]): Promise<readonly (readonly Connection[])[]> {
+  const told: Connection[][] = []
   for (const server of servers) {
     const client = await RawClient.connect(server.port)
     const { peers } = await client.call<Status>('status')
     client.close()
-    const others = servers.filter((other) => other !== server)
-    expect(peers.map(({ id, address, state }) => ({ id, address, state }))).toEqual(
-      expect.arrayContaining(others.map(({ id, address }) => ({ id, address, state: 'connected' }))),
+    told.push(
+      peers
+        .map(({ id, address, state }) => ({ id, address, state }))
+        .toSorted((a, b) => a.id.localeCompare(b.id)),
     )
-    expect(peers).toHaveLength(others.length)
   }
+  return told
+}
+
+/** What they say where each is connected to each. The servers are in the order of their ids. */
+function eachToEach(servers: readonly ServerProcess[]): readonly (readonly Connection[])[] {
+  return servers.map((server) =>
+    servers
+      .filter((other) => other !== server)
+      .map(({ id, address }) => ({ id, address, state: 'connected' })),
+  )
 }
 
 describe('a mesh forms', () => {
@@ -59,8 +77,8 @@ describe('a mesh forms', () => {
         )
       }
       await meshed(servers)
-      await expectEachConnectedToEach(servers)
-      await expectWritesToReachAll(servers, 'ring')
+      expect(await connections(servers)).toEqual(eachToEach(servers))
+      await writesReachAll(servers, 'ring')
     },
   )
 
@@ -70,8 +88,9 @@ describe('a mesh forms', () => {
     for (const server of servers) await server.listening()
     servers.push(await ServerProcess.start({ id: '1', port: hub }))
     await meshed(servers)
-    await expectEachConnectedToEach(servers)
-    await expectWritesToReachAll(servers, 'star')
+    servers.sort((a, b) => a.id.localeCompare(b.id))
+    expect(await connections(servers)).toEqual(eachToEach(servers))
+    await writesReachAll(servers, 'star')
   })
 
   it('a server that is given its own address is not its own peer', async () => {
@@ -80,7 +99,7 @@ describe('a mesh forms', () => {
     const other = await ServerProcess.start({ id: '2', peers: [port] })
     const servers = [self, other]
     await meshed(servers)
-    await expectWritesToReachAll(servers, 'self')
+    await writesReachAll(servers, 'self')
     const client = await RawClient.connect(self.port)
     const { peers } = await client.until<Status>('status', {}, ({ peers }) => peers.length === 1)
     expect(peers).toMatchObject([{ id: '2', address: other.address, state: 'connected' }])
@@ -93,7 +112,7 @@ describe('a server that is killed', () => {
   it('harms nobody, and comes back as a new origin that catches up with its own former writes too', async () => {
     const servers = await startMesh(3)
     const [one, two, three] = servers as [ServerProcess, ServerProcess, ServerProcess]
-    await expectWritesToReachAll(servers, 'before')
+    await writesReachAll(servers, 'before')
     await three.kill()
     for (const server of [one, two]) await server.event('peerLeft', ({ peer }) => peer === '3')
     const client = await RawClient.connect(one.port)
@@ -118,8 +137,8 @@ describe('a server that is killed', () => {
     })
     await survivor.call('write', { key: 'after', value: 'here I am' })
     for (const server of [one, two]) await server.applied('after')
-    await expectEachConnectedToEach([one, two, again])
-    await expectWritesToReachAll([one, two, again], 'later')
+    expect(await connections([one, two, again])).toEqual(eachToEach([one, two, again]))
+    await writesReachAll([one, two, again], 'later')
     const statuses: Status[] = []
     for (const server of [one, two, again]) {
       const reader = await RawClient.connect(server.port)
@@ -136,7 +155,7 @@ describe('a server that is killed', () => {
     const again = await ServerProcess.start({ id: '3', peers: [two.port] })
     const servers = [one, two, again]
     await meshed(servers)
-    await expectWritesToReachAll(servers, 'moved')
+    await writesReachAll(servers, 'moved')
     for (const server of servers) {
       const client = await RawClient.connect(server.port)
       const { peers } = await client.until<Status>('status', {}, ({ peers }) => peers.length === 2)
@@ -161,7 +180,7 @@ describe('a server that is killed', () => {
     await three.kill()
     client.close()
     for (const server of [one, two]) await server.event('peerLeft', ({ peer }) => peer === '3')
-    await expectWritesToReachAll([one, two], 'settled')
+    await writesReachAll([one, two], 'settled')
     const [first, second] = [await RawClient.connect(one.port), await RawClient.connect(two.port)]
     const { applied } = await first.call<Status>('status')
     // Whichever of the two got less is brought up by the other.
@@ -198,6 +217,8 @@ describe('a server that stops answering', () => {
     three.signal('SIGCONT')
     await three.applied('a499')
     await three.applied('b499')
+    const third = await RawClient.connect(three.port)
+    expect(await third.call('status')).toMatchObject({ keys: 1_000, waiting: 0 })
   })
 
   it('is taken for gone when it is stopped for long, and joins again by itself', async () => {
@@ -206,15 +227,15 @@ describe('a server that stops answering', () => {
     const marks = [one.events.length, two.events.length, three.events.length] as const
     await one.event('peerLeft', ({ peer }) => peer === '3', marks[0])
     await two.event('peerLeft', ({ peer }) => peer === '3', marks[1])
-    await expectWritesToReachAll([one, two], 'without')
+    await writesReachAll([one, two], 'without')
     three.signal('SIGCONT')
     for (const key of ['without of 1', 'without of 2']) await three.applied(key)
     await one.event('peerJoined', ({ peer }) => peer === '3', marks[0])
     await two.event('peerJoined', ({ peer }) => peer === '3', marks[1])
     await three.event('peerJoined', ({ peer }) => peer === '1', marks[2])
     await three.event('peerJoined', ({ peer }) => peer === '2', marks[2])
-    await expectWritesToReachAll([one, two, three], 'with')
-    await expectEachConnectedToEach([one, two, three])
+    await writesReachAll([one, two, three], 'with')
+    expect(await connections([one, two, three])).toEqual(eachToEach([one, two, three]))
   })
 })
 
@@ -224,7 +245,7 @@ describe('a cut link', () => {
     const [one, two, three] = servers as [ServerProcess, ServerProcess, ServerProcess]
     const client = await RawClient.connect(one.port)
     expect(await client.call('link', { peer: '3', action: 'cut' })).toMatchObject({ peer: '3', state: 'cut' })
-    await three.event('peerLeft', ({ peer }) => peer === '1')
+    await three.event('linkLost', ({ peer }) => peer === '1')
     const mark = three.events.length
     await client.call('write', { key: 'around', value: 1 })
     await two.applied('around')
@@ -247,7 +268,7 @@ describe('a cut link', () => {
       update.writes.some(({ key }) => key === 'direct'),
     )
     expect(direct.from).toBe('1')
-    await expectEachConnectedToEach(servers)
+    expect(await connections(servers)).toEqual(eachToEach(servers))
   })
 
   it('a delayed link delays, and changes no order', async () => {
@@ -283,8 +304,8 @@ describe('a server id belongs to one live server', () => {
         `error: server id ${rightful.id} is in use by a running server at ${rightful.address}; choose another --id, or stop that one`,
       )
     }
-    await expectEachConnectedToEach(servers)
-    await expectWritesToReachAll(servers, 'unharmed')
+    expect(await connections(servers)).toEqual(eachToEach(servers))
+    await writesReachAll(servers, 'unharmed')
     for (const server of servers) expect(server.events.filter(({ kind }) => kind === 'peerLeft')).toEqual([])
   })
 
@@ -294,6 +315,7 @@ describe('a server id belongs to one live server', () => {
     two.signal('SIGSTOP')
     const successor = await ServerProcess.start({ id: '2', peers: [one.port] })
     await one.event('peerJoined', ({ address }) => address === successor.address, mark)
-    await expectWritesToReachAll([one, successor], 'succeeded')
+    await writesReachAll([one, successor], 'succeeded')
+    expect(await connections([one, successor])).toEqual(eachToEach([one, successor]))
   })
 })

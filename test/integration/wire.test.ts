@@ -164,8 +164,11 @@ describe('plain text, as with nc', () => {
 /** The answers of a batch may come in any order. */
 function inOrder(answer: unknown): unknown {
   if (!Array.isArray(answer)) return answer
-  const idOf = (item: unknown): string => JSON.stringify((item as { id: unknown }).id)
   return answer.toSorted((a, b) => idOf(a).localeCompare(idOf(b)))
+}
+
+function idOf(answer: unknown): string {
+  return JSON.stringify((answer as { id: unknown }).id)
 }
 
 /** What goes in, and the one line that comes out; undefined where nothing may come. */

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { checkClientRequest, clientMethods } from '../../src/protocol/client-messages.ts'
-import { ProtocolError } from '../../src/protocol/errors.ts'
+import type { ProtocolError } from '../../src/protocol/errors.ts'
 import { parseRpcLine } from '../../src/protocol/json-rpc.ts'
 import { LineDecoder } from '../../src/protocol/line-decoder.ts'
 import { checkPeerMessage } from '../../src/protocol/peer-messages.ts'

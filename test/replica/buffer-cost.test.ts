@@ -90,6 +90,18 @@ describe('draining 100,000 waiting updates (R3)', () => {
     expect(Math.max(...slices)).toBeLessThanOrEqual(appliedPerStepMax + teeth)
   })
 
+  it('of one update that is woken a thousand times examines each of its dependencies but three times', () => {
+    const needs = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`${index}`, 1]))
+    const patient = buildUpdate({ server: 'patient', timestamp: 2, needs })
+    const causes = Object.keys(needs).map((server) => buildUpdate({ server, timestamp: 1, key: server }))
+    const replica = roomyReplica()
+    drain(replica, [patient])
+    // Each wakes it, only to wait for the next.
+    for (const cause of causes) hand(replica, '1', cause)
+    expect(replica.clock).toBe(2)
+    expect(replica.examined).toBeLessThanOrEqual(boundFor([patient]) + causes.length)
+  })
+
   it('is not slowed by duplicates: one that waits already, or was applied, is not examined at all', () => {
     const chain = Array.from({ length: 1_000 }, (_, index) =>
       buildUpdate({ server: '1', timestamp: index + 1, previous: index }),

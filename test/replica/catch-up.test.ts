@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Mesh } from './mesh.ts'
+import type { Origin } from '../../src/replica/version.ts'
 import { buildUpdate, originOf } from './update-builder.ts'
 
 const pullAfterMs = 200
@@ -64,6 +65,31 @@ describe('a server that connects', () => {
     expect(timestampsOf(mesh.applications('2'))).toEqual([1, 2, 3])
     mesh.run(pullAfterMs + 100)
     expect(timestampsOf(mesh.applications('2'))).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('and lacks more than a page gets no pushes until it has pulled to the tip (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'], limits: { page: { updatesMax: 3, bytesMax: 10_000 } } })
+    for (let count = 1; count <= 5; count++) mesh.write('1', 'x', count)
+    mesh.connect('1', '2')
+    mesh.settle()
+    mesh.write('1', 'x', 6)
+    mesh.settle()
+    expect(mesh.events('2', 'waiting')).toEqual([])
+    mesh.run(pullAfterMs + 100)
+    mesh.write('1', 'x', 7)
+    mesh.settle()
+    expect(mesh.read('2', 'x')).toBe(7)
+  })
+
+  it('under a new origin before the end of the old one was heard of is sent what it lacks now (R7, R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'] })
+    mesh.connect('1', '2')
+    mesh.write('1', 'x', 'kept')
+    mesh.run(100)
+    const reborn = '2~b' as Origin
+    mesh.step('1', { kind: 'peerHeard', peer: '2', origin: reborn })
+    const { send } = mesh.step('1', { kind: 'linkUp', peer: '2', origin: reborn, applied: new Map() })
+    expect(send.map(({ message }) => message.kind)).toEqual(['cut', 'updates'])
   })
 
   it('pulls what the other shows in its greeting, though its cut says nothing new after that (R8)', () => {
@@ -153,6 +179,17 @@ describe('a peer that stops reading', () => {
     }
     expect(mesh.sent('1', '3', 'updates')).toHaveLength(20)
     expect(mesh.sent('3', '1', 'pull')).toEqual([])
+  })
+
+  it('is owed no more than the window again after it has freed it (R8)', () => {
+    const mesh = threeServers({ limits })
+    for (let turn = 0; turn < 3; turn++) {
+      for (let count = 0; count < 4; count++) mesh.write('1', 'x', count)
+      mesh.run(100)
+      mesh.run(100)
+    }
+    for (let count = 0; count < 20; count++) mesh.write('1', 'x', count)
+    expect(mesh.queued('1', '3')).toHaveLength(5)
   })
 
   it('is still pushed a single update that is larger than the window (R8)', () => {
@@ -358,6 +395,56 @@ describe('a held link', () => {
     expect(mesh.read('3', 'z')).toBeUndefined()
   })
 
+  it('is not routed around by a pull that was sent before the hold, and answered after it (R8)', () => {
+    const mesh = threeServers()
+    mesh.down('1', '3')
+    mesh.write('1', 'x', 'lost')
+    mesh.tick(50)
+    while (mesh.deliver('1', '2'));
+    mesh.tick(50)
+    while (mesh.deliver('2', '3'));
+    for (let passedMs = 0; passedMs < pullAfterMs + 50; passedMs += 50) mesh.tick(50)
+    expect(mesh.queued('3', '2').map(({ kind }) => kind)).toContain('pull')
+    mesh.up('1', '3')
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.run(2_000)
+    expect(mesh.read('2', 'y')).toBe('found')
+    expect(mesh.read('3', 'y')).toBeUndefined()
+    mesh.release('1', '3')
+    mesh.run(1_000)
+    expect(mesh.state('3')).toEqual(mesh.state('2'))
+  })
+
+  it('ends a pull that was sent to its holder, and another is asked at once (R8)', () => {
+    const mesh = threeServers()
+    mesh.start('4', 'a')
+    mesh.connect('4', '1')
+    mesh.connect('4', '2')
+    mesh.write('4', 'w', 'free')
+    mesh.tick(50)
+    for (const id of ['1', '2']) while (mesh.deliver('4', id));
+    mesh.tick(50)
+    for (const id of ['1', '2']) while (mesh.deliver(id, '3'));
+    for (let passedMs = 0; passedMs < pullAfterMs + 50; passedMs += 50) mesh.tick(50)
+    const asked = mesh.sent('3', '1', 'pull').length > 0 ? '1' : '2'
+    mesh.hold(asked, '3')
+    mesh.run(200)
+    expect(mesh.read('3', 'w')).toBe('free')
+  })
+
+  it('that breaks after many vain pulls is routed around at once (R8)', () => {
+    const mesh = threeServers()
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.settle()
+    mesh.write('2', 'z', 'glad')
+    mesh.run(20_000, 100)
+    mesh.disconnect('1', '3')
+    mesh.run(pullAfterMs + 100)
+    expect(mesh.read('3', 'z')).toBe('glad')
+  })
+
   it('that breaks is theatre no longer, and the mesh routes around it (R8)', () => {
     const mesh = threeServers()
     mesh.hold('1', '3')
@@ -430,6 +517,60 @@ describe('an update that waits for what nobody has', () => {
     }
     mesh.run(65_000, 1_000)
     expect(timestampsOf(mesh.events('3', 'lost').map(({ update }) => update))).toEqual([8, 9])
+  })
+
+  it('is kept while a connected server has its cause, though that server did not write it and cannot send it (R3)', () => {
+    const mesh = threeServers()
+    mesh.start('4', 'a')
+    mesh.connect('4', '2')
+    mesh.connect('4', '1')
+    mesh.write('4', 'y', 'found')
+    mesh.settle()
+    mesh.crash('4')
+    mesh.hold('2', '3')
+    mesh.disconnect('1', '3')
+    const needsOfFour = buildUpdate({ server: '9', timestamp: 6, needs: { '4': 1 } })
+    mesh.step('3', {
+      kind: 'message',
+      from: '2',
+      message: { kind: 'updates', updates: [needsOfFour], bytes: 100 },
+    })
+    mesh.run(120_000, 1_000)
+    expect(mesh.read('3', 'y')).toBeUndefined()
+    expect(mesh.events('3', 'lost')).toEqual([])
+  })
+
+  it('is kept while its cause is here and may yet apply, though nobody else has that (R3)', () => {
+    const mesh = threeServers()
+    mesh.start('4', 'a')
+    mesh.connect('4', '1')
+    mesh.hold('1', '3')
+    mesh.write('1', 'y', 'found')
+    mesh.settle()
+    mesh.up('4', '3')
+    mesh.write('4', 'z', 'glad')
+    mesh.write('4', 'w', 'very glad')
+    while (mesh.deliver('4', '3'));
+    mesh.crash('4')
+    mesh.run(120_000, 1_000)
+    expect(mesh.events('3', 'lost')).toEqual([])
+    mesh.release('1', '3')
+    mesh.settle()
+    expect(mesh.read('3', 'w')).toBe('very glad')
+  })
+
+  it('is woken by the next sweep where its cause was passed over, which only a faulty peer can name (R3)', () => {
+    const mesh = threeServers()
+    const updates = [
+      buildUpdate({ server: '9', timestamp: 3, needs: { '8': 2 }, key: 'odd' }),
+      buildUpdate({ server: '8', timestamp: 1 }),
+      buildUpdate({ server: '7', timestamp: 2, needs: { '8': 1 } }),
+      buildUpdate({ server: '8', timestamp: 3, previous: 1, needs: { '7': 2 } }),
+    ]
+    mesh.step('3', { kind: 'message', from: '2', message: { kind: 'updates', updates, bytes: 400 } })
+    expect(mesh.read('3', 'odd')).toBeUndefined()
+    mesh.run(1_000)
+    expect(mesh.read('3', 'odd')).toBe('3@9')
   })
 
   it('is kept while a connected server has its cause, or still runs under its origin (R3)', () => {

@@ -16,6 +16,7 @@ import { Replica } from '../../src/replica/replica.ts'
 import type { JsonValue, Write } from '../../src/replica/update.ts'
 import { showVersion, type Origin, type ServerId } from '../../src/replica/version.ts'
 import { Narrator } from '../../src/server/narrator.ts'
+import { Roster } from '../../src/server/roster.ts'
 import { ReplicaLoop } from '../../src/server/replica-loop.ts'
 
 /** One server without its sockets, and one client that is connected to it. */
@@ -25,6 +26,7 @@ export class StageServer {
   readonly replica: Replica
   readonly loop: ReplicaLoop
   readonly narrator: Narrator
+  readonly roster: Roster
   readonly #options: StageServerOptions
   readonly #presentation: PeoplePresentation
   readonly #calls = new Map<number, { readonly call: ReplicaCall; readonly value: JsonValue }>()
@@ -38,6 +40,7 @@ export class StageServer {
     this.replica = new Replica({ server: id, origin, limits, timing: defaultTiming })
     const paint = new Chalk({ level: 0 })
     this.narrator = new Narrator({ write: (line) => print(`${id}| ${line}`), paint })
+    this.roster = new Roster((event) => this.narrator.tell(event))
     const answer = (text: string): void => {
       for (const line of text.split('\n')) print(`${id}> ${line}`)
     }

@@ -164,13 +164,8 @@ export class Stage {
     const applied = new Map(receiver.replica.applied)
     sender.loop.push({ kind: 'linkUp', peer: to, origin: receiver.origin, applied })
     this.#think()
-    if (this.#links.get(`${to}->${from}`)?.isUp !== true) return
-    for (const [server, peer] of [
-      [sender, to],
-      [receiver, from],
-    ] as const) {
-      server.narrator.tell({ kind: 'peerJoined', peer, address: addressOf(peer) })
-    }
+    sender.roster.linkUp(to, 'to', addressOf(to))
+    receiver.roster.linkUp(from, 'from', addressOf(from))
   }
 
   #newLink(from: ServerId, to: ServerId): Link {
@@ -213,14 +208,13 @@ export class Stage {
     this.#timers.push({ dueMs: this.#nowMs + redialMs, run: () => this.#connect(link.from, link.to) })
   }
 
-  /** One side notices that a link is no longer. Of the two links of a pair, the first to go is told of. */
+  /** One side notices that a link is no longer. */
   #closeAt(server: StageServer, link: Link, reason: string): void {
     const isSender = server.id === link.from
     const peer = isSender ? link.to : link.from
     const origin = makeOrigin({ server: peer, incarnation: `run${this.#runs.get(peer)}` })
     server.loop.push({ kind: isSender ? 'linkDown' : 'peerSilent', peer, origin })
-    const other = this.#links.get(isSender ? `${peer}->${server.id}` : `${server.id}->${peer}`)
-    if (other?.isUp === true) server.narrator.tell({ kind: 'peerLeft', peer, reason })
+    server.roster.linkDown(peer, isSender ? 'to' : 'from', reason)
   }
 
   #deliver(link: Link): boolean {
