@@ -294,7 +294,7 @@ export class Replica {
     let count = 0
     const bytes = Math.ceil(message.bytes / Math.max(1, message.updates.length))
     for (const update of message.updates) {
-      const broken = malformation(update)
+      const broken = malformation(update) ?? this.#forgery(update)
       if (broken !== undefined) {
         this.#refuse(from, update, broken, output)
         return undefined
@@ -312,6 +312,12 @@ export class Replica {
       count++
     }
     return count
+  }
+
+  /** An update that this very run of the process would have had to issue, and did not (R7). */
+  #forgery(update: Update): string | undefined {
+    if (update.origin !== this.#origin || covers(this.#applied, update)) return undefined
+    return `it claims to come from this server's own run ${this.#origin}, which never issued it`
   }
 
   /**
@@ -414,7 +420,7 @@ export class Replica {
     const what = update.writes.map((write) => write.key).join(', ')
     output.refuse.push({
       peer,
-      reason: `update ${showVersion(update)} (${what}) breaks rule R1 or R2: ${rule}`,
+      reason: `update ${showVersion(update)} (${what}) is refused: ${rule}`,
     })
     return false
   }

@@ -126,6 +126,11 @@ export class InboundSession {
     return this.#role
   }
 
+  /** Whether it has been told to go, and may not be gone yet. */
+  get isLeaving(): boolean {
+    return this.#farewell !== undefined
+  }
+
   /** Answers a request with what the replica says. */
   reply(number: number, result: ClientResult): void {
     const pending = this.#pending.get(number)

@@ -154,12 +154,21 @@ export class Server {
     })
     this.#sessions.set(client, session)
     if (this.#sessions.size > connectionsMax) {
-      session.refuse(
+      const leaving = this.#longestSilent() ?? session
+      leaving.refuse(
         protocolError('overloaded', 'this server has too many connections; try another, or later', {
           data: { retryAfterMs: 1_000 },
         }),
       )
     }
+  }
+
+  /** Who has said nothing for longest makes room, because whoever comes may be a peer. */
+  #longestSilent(): InboundSession | undefined {
+    for (const session of this.#sessions.values()) {
+      if (session.role === 'unknown' && !session.isLeaving) return session
+    }
+    return undefined
   }
 
   #release(output: Output): void {

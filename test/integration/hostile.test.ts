@@ -7,6 +7,7 @@ import {
   keyBytesMax,
   keysLimitMax,
   lineBytesMax,
+  membersMax,
   peerLineBytesMax,
   readKeysMax,
   rpcBatchLengthMax,
@@ -21,7 +22,7 @@ let neighbour: ServerProcess
 /** Connected before the first attack, and well after the last. */
 let healthy: RawClient
 let healthyNeighbour: RawClient
-/** Begins a line before the first test, and never ends it. */
+/** Begins a line while others are tested, and never ends it. */
 let slow: RawClient
 let slowSinceMs = 0
 let round = 0
@@ -31,9 +32,6 @@ beforeAll(async () => {
   ;[victim, neighbour] = servers as [ServerProcess, ServerProcess]
   healthy = await RawClient.connect(victim.port)
   healthyNeighbour = await RawClient.connect(neighbour.port)
-  slow = await RawClient.connect(victim.port)
-  slowSinceMs = performance.now()
-  slow.send('{"jsonrpc":"2.0"')
 })
 
 /** Waits until the neighbour shows a key. Its events do not do: of megabytes, some are left out. */
@@ -241,7 +239,7 @@ describe('each limit has an error, and costs nobody else anything', () => {
     let refusal: WireError | undefined
     do refusal = await enter()
     while (refusal === undefined && clients.length <= clientConnectionsMax)
-    // The healthy one is a client too; the slow one has not shown yet what it is.
+    // The healthy one is a client too.
     expect(clients).toHaveLength(clientConnectionsMax)
     expect(refusal).toMatchObject({ code: -32002, data: { definite: true, retryAfterMs: 1_000 } })
     const third = await ServerProcess.start({ id: '3', peers: [neighbour.port] })
@@ -251,6 +249,18 @@ describe('each limit has an error, and costs nobody else anything', () => {
     for (const client of clients) await client.closed()
     expect(await enter()).toBeUndefined()
     clients.at(-1)?.close()
+  })
+
+  it('connections that say nothing: those that have been silent for longest make room for peers', async () => {
+    const silent: RawClient[] = []
+    const count = clientConnectionsMax + membersMax + 10
+    while (silent.length < count) silent.push(await RawClient.connect(victim.port))
+    const third = await ServerProcess.start({ id: '3', peers: [victim.port] })
+    await third.joined([victim])
+    expect(await silent[0]?.message()).toMatchObject({ error: { code: -32002 } })
+    expect(silent.at(-1)?.untaken).toEqual([])
+    await third.stop()
+    for (const client of silent) client.close()
   })
 
   it('5,000 requests at once are all answered, in their order', async () => {
@@ -268,6 +278,12 @@ describe('each limit has an error, and costs nobody else anything', () => {
 })
 
 describe('what is no message', () => {
+  beforeAll(async () => {
+    slow = await RawClient.connect(victim.port)
+    slowSinceMs = performance.now()
+    slow.send('{"jsonrpc":"2.0"')
+  })
+
   it('a client that leaves in the middle of a line leaves nothing behind', async () => {
     const client = await RawClient.connect(victim.port)
     client.send('{"jsonrpc":"2.0","id":1,"method":"write","params":{"key":"half a line","val')

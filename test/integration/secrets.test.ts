@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { makeNonce, proofMatches, proofOf } from '../../src/protocol/authentication.ts'
-import { lineBytesBeforeAuthenticationMax } from '../../src/protocol/limits.ts'
+import { clientConnectionsMax, lineBytesBeforeAuthenticationMax } from '../../src/protocol/limits.ts'
 import { meshed, ServerProcess, stopServers } from './processes.ts'
 import { RawClient } from './raw-client.ts'
 
@@ -145,6 +145,23 @@ describe('a mesh with a secret', () => {
       client.close()
       await server.stop()
     }
+  })
+
+  it('lets servers in however many clients there are', async () => {
+    const clients: RawClient[] = []
+    while (clients.length < clientConnectionsMax + 1) {
+      const client = await RawClient.connect(two.port)
+      clients.push(client)
+      await client.call('challenge', { nonce: makeNonce() })
+    }
+    const third = await ServerProcess.start({
+      id: '3',
+      peers: [two.port],
+      more: ['--secret-file', secretFile],
+    })
+    await third.joined([one, two])
+    expect((await third.stop()).code).toBe(0)
+    for (const client of clients) client.close()
   })
 
   it('closes who says nothing, when its time is up', async () => {

@@ -131,7 +131,12 @@ describe('docs/protocol.md', () => {
   })
 
   it('lists every error as it is', () => {
-    const rows = table('code | name').map(([code, name, definite, closes]) => ({ code, name, definite, closes }))
+    const rows = table('code | name').map(([code, name, definite, closes]) => ({
+      code,
+      name,
+      definite,
+      closes,
+    }))
     const names = Object.keys(errorTable) as ErrorName[]
     const known = names.map((name) => {
       const { code, definite, closes } = errorTable[name]

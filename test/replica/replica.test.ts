@@ -182,6 +182,11 @@ describe('an update that breaks a rule is refused, and with it its sender (R1)',
       update: buildUpdate({ server: '1', timestamp: 2, previous: 0 }),
       says: "its previous is 0, but its origin's update before it here is 1",
     },
+    {
+      title: "an update of the receiver's own run, which it never issued (R7)",
+      update: buildUpdate({ server: 'fresh', timestamp: 2, needs: { '1': 1 } }),
+      says: "claims to come from this server's own run",
+    },
   ]
   it.each(cases.map(({ title, ...rest }) => [title, rest] as const))('%s', (_, { update, says }) => {
     const replica = freshReplica()
