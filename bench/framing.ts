@@ -30,7 +30,9 @@ function withDecoder(chunks: readonly Buffer[]): number {
 
 /** The guards: `maxLength` bounds the unfinished tail only, and a line `null` would end the parser. */
 function withNdjson(chunks: readonly Buffer[]): number {
-  const parser = ndjson.parse({ maxLength: lineBytesMax })
+  // The option is split2's, to which ndjson hands all of them; its types do not know it.
+  const options = { strict: true, maxLength: lineBytesMax }
+  const parser = ndjson.parse(options)
   let count = 0
   parser.on('data', (parsed: unknown) => {
     if (parsed !== null) count++

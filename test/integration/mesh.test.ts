@@ -33,7 +33,7 @@ interface Connection {
 /** What each server's `status` says of the others. */
 async function connections(servers: readonly ServerProcess[]): Promise<readonly (readonly Connection[])[]> {
   const told: Connection[][] = []
-  for (const server of servers) {
+  for (const server of inOrder(servers)) {
     const client = await RawClient.connect(server.port)
     const { peers } = await client.call<Status>('status')
     client.close()
@@ -46,13 +46,17 @@ async function connections(servers: readonly ServerProcess[]): Promise<readonly 
   return told
 }
 
-/** What they say where each is connected to each. The servers are in the order of their ids. */
+/** What they say where each is connected to each. */
 function eachToEach(servers: readonly ServerProcess[]): readonly (readonly Connection[])[] {
-  return servers.map((server) =>
-    servers
+  return inOrder(servers).map((server) =>
+    inOrder(servers)
       .filter((other) => other !== server)
       .map(({ id, address }) => ({ id, address, state: 'connected' })),
   )
+}
+
+function inOrder(servers: readonly ServerProcess[]): readonly ServerProcess[] {
+  return servers.toSorted((a, b) => a.id.localeCompare(b.id))
 }
 
 describe('a mesh forms', () => {
@@ -88,7 +92,6 @@ describe('a mesh forms', () => {
     for (const server of servers) await server.listening()
     servers.push(await ServerProcess.start({ id: '1', port: hub }))
     await meshed(servers)
-    servers.sort((a, b) => a.id.localeCompare(b.id))
     expect(await connections(servers)).toEqual(eachToEach(servers))
     await writesReachAll(servers, 'star')
   })
@@ -225,8 +228,8 @@ describe('a server that stops answering', () => {
     const [one, two, three] = (await startMesh(3)) as [ServerProcess, ServerProcess, ServerProcess]
     three.signal('SIGSTOP')
     const marks = [one.events.length, two.events.length, three.events.length] as const
-    await one.event('peerLeft', ({ peer }) => peer === '3', marks[0])
-    await two.event('peerLeft', ({ peer }) => peer === '3', marks[1])
+    await one.event('linkLost', ({ peer, direction }) => peer === '3' && direction === 'to', marks[0])
+    await two.event('linkLost', ({ peer, direction }) => peer === '3' && direction === 'to', marks[1])
     await writesReachAll([one, two], 'without')
     three.signal('SIGCONT')
     for (const key of ['without of 1', 'without of 2']) await three.applied(key)
@@ -306,7 +309,8 @@ describe('a server id belongs to one live server', () => {
     }
     expect(await connections(servers)).toEqual(eachToEach(servers))
     await writesReachAll(servers, 'unharmed')
-    for (const server of servers) expect(server.events.filter(({ kind }) => kind === 'peerLeft')).toEqual([])
+    for (const server of servers)
+      expect(server.events.filter(({ kind }) => kind === 'peerLeft' || kind === 'linkLost')).toEqual([])
   })
 
   it('of one that no longer answers, it passes to the one that does', async () => {
