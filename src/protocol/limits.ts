@@ -91,8 +91,32 @@ export const finishLineMs = 10_000
 /** Between a connection's start and the proof that it knows the secret, where the server has one. */
 export const authenticateMs = 10_000
 
-/** How long a connection that was answered with a fatal error may linger so that the answer arrives. */
+/**
+ * How long a connection that has been told its last may linger once everything has left, so that the other side
+ * takes it before the connection is gone.
+ */
 export const lingerMs = 1_000
+
+/**
+ * How long what was sent may stay without a byte of it moving. A slow reader may be as slow as it likes; one that
+ * has stopped is cut off, because what is owed to it is held in memory.
+ */
+export const stuckMs = 30_000
+
+/** A peer pings every second; a link on which nothing has moved for this long has died without a word. */
+export const silentLinkMs = 10_000
+
+/** How long a server that shuts down waits for what it owes to leave. */
+export const shutdownMs = 3_000
+
+/**
+ * What all connections together have not taken yet. Past it, long answers are refused with −32002 and watches
+ * fall back to catching up early, so that many readers who do not read cannot do what one may not.
+ */
+export const outboxesBytesMax = 256 * mebi
+
+/** An answer up to this length is always given: acknowledgements are, whatever their keys. */
+export const shortAnswerLengthMax = 8 * kibi
 
 /**
  * Sent to a client and not yet taken by its socket. Past this the client is stalled: its watches fall back to

@@ -1,6 +1,13 @@
 import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import { ProtocolError, protocolError } from '../protocol/errors.ts'
-import { finishLineMs, lingerMs } from '../protocol/limits.ts'
+import {
+  finishLineMs,
+  lingerMs,
+  outboxesBytesMax,
+  shortAnswerLengthMax,
+  stuckMs,
+} from '../protocol/limits.ts'
 import { LineDecoder, type Line } from '../protocol/line-decoder.ts'
 
 /** What a connection's owner is told. Nothing is told after `closed`. */
@@ -26,42 +33,68 @@ export interface ConnectionLimits {
   readonly outboxBytesMax: number
 }
 
+/** What all connections of a process together hold for others to take. */
+export interface Outboxes {
+  /** Estimated in UTF-16 units, which is close enough to bytes for a bound. */
+  used: number
+}
+
 /**
  * A socket that carries lines, in both directions, without ever holding more than it is allowed to.
  *
  * What is sent in one turn of the event loop leaves in one write, at {@link flush}. While more than a bound has
- * not left, nothing is read either: who does not take answers may not ask.
+ * not left, nothing is read either: who does not take answers may not ask. Whether anything moves is looked at
+ * now and then, by {@link beat}; that alone decides that a connection is dead, never how much there is to move.
  */
 export class Connection {
   readonly #socket: Socket
   readonly #events: ConnectionEvents
   readonly #limits: ConnectionLimits
+  readonly #outboxes: Outboxes
   readonly #decoder: LineDecoder
   #outbox: string[] = []
-  /** Of what is in `#outbox`; UTF-16 units, which is close enough to bytes for a bound. */
   #outboxLength = 0
+  /** Of this connection in `#outboxes`: what was sent and is not known to have left. */
+  #unsent = 0
   #isStalled = false
   #isPaused = false
   #awaitsDrain = false
   #hasEnded = false
-  #lineTimer: NodeJS.Timeout | undefined
-  /** The line that `#lineTimer` is for. */
+  /** When a byte last came, and how much has been sent since. */
+  #arrivedMs = performance.now()
+  #sentSinceArrival = 0
+  /** What the system had not taken when it was last looked at, and when that was last seen to be less. */
+  #queuedBytes = 0
+  #fellMs = performance.now()
+  /** Since when the unfinished line, `#timedLine`, has been waited for while reading. */
+  #lineSinceMs = 0
   #timedLine = 0
+  #isTrusted = false
   #state: 'open' | 'ending' | 'closed' = 'open'
   #closeReason = 'connection closed'
   readonly remoteHost: string
 
   constructor(
     socket: Socket,
-    options: { readonly events: ConnectionEvents; readonly limits: ConnectionLimits },
+    options: {
+      readonly events: ConnectionEvents
+      readonly limits: ConnectionLimits
+      readonly outboxes?: Outboxes
+    },
   ) {
     this.#socket = socket
     this.#events = options.events
     this.#limits = options.limits
+    this.#outboxes = options.outboxes ?? { used: 0 }
     this.#decoder = new LineDecoder({ lineBytesMax: options.limits.lineBytesMax })
     this.remoteHost = socket.remoteAddress ?? ''
     socket.setNoDelay(true)
+    socket.setKeepAlive(true, keepAliveMs)
     socket.on('data', (chunk: Buffer) => {
+      this.#arrivedMs = performance.now()
+      this.#sentSinceArrival = 0
+      // Of a peer's line it is only asked that it goes on; a client's must end.
+      if (this.#isTrusted) this.#lineSinceMs = this.#arrivedMs
       this.#decoder.push(chunk)
       this.#readLines()
     })
@@ -69,7 +102,6 @@ export class Connection {
       this.#hasEnded = true
       this.#readLines()
     })
-    socket.on('drain', () => this.#checkDrained())
     socket.on('error', (error) => this.#close(error.message))
     socket.on('close', () => this.#close(this.#closeReason))
   }
@@ -86,15 +118,55 @@ export class Connection {
     this.#decoder.lineBytesMax = bytes
   }
 
+  /** Whether anything that was sent has not left yet. */
+  get hasUnsent(): boolean {
+    return this.#unsent > 0
+  }
+
+  /** The other side has shown to be a server: its lines may be as slow as its network. */
+  trust(lineBytesMax: number): void {
+    this.#isTrusted = true
+    this.#decoder.lineBytesMax = lineBytesMax
+  }
+
+  /**
+   * For how long nothing has come, in milliseconds, less the time that what was sent since may take on a slow
+   * network: an answer queues up behind it. What is on its way is the system's secret, so a least rate stands in.
+   */
+  idleMs(): number {
+    const excusedMs = (this.#sentSinceArrival / leastBytesPerSecond) * 1_000
+    return Math.max(0, performance.now() - this.#arrivedMs - excusedMs)
+  }
+
+  /** To be called about once a second: ends what is stuck, and lines that do not end. */
+  beat(): void {
+    if (this.#state === 'closed') return
+    if (this.#isStuck()) {
+      this.destroy(`it has taken nothing of what was sent to it for ${stuckMs / 1_000} s`)
+      return
+    }
+    const isReading = this.#state === 'open' && !this.#isStalled && !this.#isPaused
+    if (!isReading || !this.#decoder.unfinished) {
+      this.#timedLine = 0
+      return
+    }
+    const nowMs = performance.now()
+    if (this.#timedLine !== this.#decoder.lineNumber) {
+      this.#timedLine = this.#decoder.lineNumber
+      this.#lineSinceMs = nowMs
+    } else if (nowMs - this.#lineSinceMs > finishLineMs) {
+      const message = `line ${this.#timedLine} did not end within ${finishLineMs / 1_000} s; end each message with a newline`
+      this.#events.unreadable(protocolError('parse', message, { id: null }))
+    }
+  }
+
   /** Queues a line, its `\n` included, until {@link flush}. Does nothing once the connection is closing. */
   send(line: string): void {
     if (this.#state !== 'open') return
-    this.#outbox.push(line)
-    this.#outboxLength += line.length
-    const unsent = this.#unsentBytes()
-    if (unsent > this.#limits.outboxBytesMax) {
+    this.#queue(line)
+    if (this.#unsent > this.#limits.outboxBytesMax) {
       this.destroy('it takes too little of what is sent to it')
-    } else if (unsent > this.#limits.stalledBytes && !this.#isStalled) {
+    } else if (this.#unsent > this.#stalledBytes() && !this.#isStalled) {
       this.#isStalled = true
       this.#awaitsDrain = true
       this.#socket.pause()
@@ -107,12 +179,14 @@ export class Connection {
     if (this.#state === 'closed') return
     if (this.#outbox.length > 0) {
       const text = this.#outbox.length === 1 ? (this.#outbox[0] as string) : this.#outbox.join('')
+      const length = this.#outboxLength
       this.#outbox = []
       this.#outboxLength = 0
-      this.#socket.write(text)
+      this.#sentSinceArrival += length
+      this.#socket.write(text, () => this.#left(length))
+    } else if (this.#awaitsDrain && this.#unsent === 0) {
+      setImmediate(() => this.#checkDrained())
     }
-    // What the system took at once leaves no `drain` event to wait for.
-    if (this.#awaitsDrain) setImmediate(() => this.#checkDrained())
   }
 
   /** Asks for `drained` when all that was sent so far has left. */
@@ -133,20 +207,20 @@ export class Connection {
     setImmediate(() => this.#readLines())
   }
 
-  /** Sends the last line, then closes in an orderly way: stops reading, lets the line leave, lingers briefly. */
+  /** Sends the last line, then closes in an orderly way: stops reading, lets all leave, lingers briefly. */
   end(lastLine: string | undefined, reason: string): void {
     if (this.#state !== 'open') return
-    if (lastLine !== undefined) this.#outbox.push(lastLine)
+    if (lastLine !== undefined) this.#queue(lastLine)
     this.flush()
     this.#state = 'ending'
     this.#closeReason = reason
-    clearTimeout(this.#lineTimer)
     // Reading on, and throwing away, keeps the system from resetting the connection under the last line.
     this.#socket.removeAllListeners('data')
     this.#socket.resume()
-    this.#socket.end()
-    const linger = setTimeout(() => this.#socket.destroy(), lingerMs)
-    this.#socket.once('close', () => clearTimeout(linger))
+    this.#socket.end(() => {
+      const linger = setTimeout(() => this.#socket.destroy(), lingerMs)
+      this.#socket.once('close', () => clearTimeout(linger))
+    })
   }
 
   destroy(reason: string): void {
@@ -154,8 +228,37 @@ export class Connection {
     this.#close(reason)
   }
 
-  #unsentBytes(): number {
-    return this.#outboxLength + this.#socket.writableLength
+  #queue(line: string): void {
+    this.#outbox.push(line)
+    this.#outboxLength += line.length
+    this.#unsent += line.length
+    this.#outboxes.used += line.length
+  }
+
+  #left(length: number): void {
+    if (this.#state === 'closed') return
+    this.#unsent -= length
+    this.#outboxes.used -= length
+    this.#checkDrained()
+  }
+
+  #stalledBytes(): number {
+    return this.#outboxes.used > outboxesBytesMax ? shortAnswerLengthMax : this.#limits.stalledBytes
+  }
+
+  /**
+   * Whether nothing of what was sent has left for long. A write is reported when all of it has been taken, which may
+   * be long after its first byte; Node keeps the exact figure where otherwise only its own idle timer sees it.
+   */
+  #isStuck(): boolean {
+    const { _handle: handle } = this.#socket as {
+      readonly _handle?: { readonly writeQueueSize?: number } | null
+    }
+    const queuedBytes = (handle?.writeQueueSize ?? 0) + this.#socket.writableLength
+    const nowMs = performance.now()
+    if (this.#unsent === 0 || queuedBytes < this.#queuedBytes) this.#fellMs = nowMs
+    this.#queuedBytes = queuedBytes
+    return nowMs - this.#fellMs > stuckMs
   }
 
   /** Hands on the lines that are there, until the connection stalls, is paused or closes. */
@@ -175,25 +278,10 @@ export class Connection {
     if (this.#state !== 'open') return
     if (this.#hasEnded) this.#events.ended()
     else this.#socket.resume()
-    this.#watchLine()
-  }
-
-  /** A line that has begun must end in time: otherwise a silent sender would keep a buffer for nothing. */
-  #watchLine(): void {
-    const line = this.#decoder.lineNumber
-    if (this.#lineTimer !== undefined && line === this.#timedLine && this.#decoder.unfinished) return
-    clearTimeout(this.#lineTimer)
-    this.#lineTimer = undefined
-    if (!this.#decoder.unfinished || this.#state !== 'open') return
-    this.#timedLine = line
-    this.#lineTimer = setTimeout(() => {
-      const message = `line ${line} did not end within ${finishLineMs / 1_000} s; end each message with a newline`
-      if (this.#state === 'open') this.#events.unreadable(protocolError('parse', message, { id: null }))
-    }, finishLineMs)
   }
 
   #checkDrained(): void {
-    if (!this.#awaitsDrain || this.#state !== 'open' || this.#unsentBytes() > 0) return
+    if (!this.#awaitsDrain || this.#state !== 'open' || this.#unsent > 0) return
     this.#awaitsDrain = false
     const wasStalled = this.#isStalled
     this.#isStalled = false
@@ -204,7 +292,14 @@ export class Connection {
   #close(reason: string): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    clearTimeout(this.#lineTimer)
+    this.#outboxes.used -= this.#unsent
+    this.#unsent = 0
     this.#events.closed(reason)
   }
 }
+
+/** Finds clients whose machine is gone; those that are only silent may stay. */
+const keepAliveMs = 60_000
+
+/** A network between servers that is slower than this cannot be told from one that is dead. */
+const leastBytesPerSecond = 32 << 10

@@ -1,7 +1,13 @@
 import type { Socket } from 'node:net'
 import { makeNonce, proofMatches, proofOf, type Nonces } from '../protocol/authentication.ts'
 import { encodeNotification, encodeReply, type ShellStatus } from '../protocol/client-answers.ts'
-import { checkClientRequest, type ClientCall, type ReplicaCall } from '../protocol/client-messages.ts'
+import {
+  checkClientRequest,
+  isReplicaCall,
+  type ClientCall,
+  type LinkCall,
+  type ReplicaCall,
+} from '../protocol/client-messages.ts'
 import { invalidParams, protocolError, ProtocolError } from '../protocol/errors.ts'
 import {
   encodeBatch,
@@ -18,9 +24,13 @@ import {
   lineBytesBeforeAuthenticationMax,
   lineBytesMax,
   peerLineBytesMax,
+  outboxesBytesMax,
   peerOutboxBytesMax,
   protocolVersion,
+  replyBytesMax,
   requestsInFlightMax,
+  shortAnswerLengthMax,
+  silentLinkMs,
 } from '../protocol/limits.ts'
 import type { Line } from '../protocol/line-decoder.ts'
 import { checkPeerMessage, type PeerHelloParams } from '../protocol/peer-messages.ts'
@@ -29,7 +39,7 @@ import type { ClientResult } from '../replica/messages.ts'
 import type { Notification } from '../replica/output.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
 import { Calls } from './calls.ts'
-import { Connection } from './connection.ts'
+import { Connection, type Outboxes } from './connection.ts'
 import type { IncomingLink, Mesh } from './mesh.ts'
 import type { ServerEvent } from './narrator.ts'
 
@@ -41,6 +51,10 @@ export interface SessionHost {
   readonly isLab: boolean
   readonly mesh: Mesh
   readonly step: (input: Input) => void
+  /** Does something once all that has been stepped so far has been carried out, and before what comes later. */
+  readonly inTurn: (act: () => void) => void
+  /** What all sessions together hold for others to take. */
+  readonly outboxes: Outboxes
   readonly tell: (event: ServerEvent) => void
   readonly status: () => ShellStatus
   /** Whether one more connection may become a client's. */
@@ -52,14 +66,21 @@ export interface SessionHost {
 interface Pending {
   /** Undefined for a notification, which is carried out and never answered. */
   readonly id: JsonRpcId | undefined
-  readonly call: ReplicaCall | 'peer.hello'
+  readonly call: ReplicaCall | LinkCall | 'peer.hello'
   readonly batch: Batch | undefined
 }
 
-/** A JSON-RPC batch whose answers go back together. */
+/** An answer that has not been put into words yet. */
+interface Answer {
+  readonly id: JsonRpcId
+  /** May throw a ProtocolError, which is then the answer. */
+  readonly encode: () => string
+}
+
+/** A JSON-RPC batch whose answers go back together, put into words when the last is there and there is room. */
 interface Batch {
   unanswered: number
-  readonly answers: string[]
+  readonly answers: Answer[]
   /** Its messages are being handled. An error that closes the connection waits until all have been. */
   isBeingRead: boolean
   fatal: ProtocolError | undefined
@@ -100,6 +121,7 @@ export class InboundSession {
         stalledBytes: clientOutboxBytesMax,
         outboxBytesMax: peerOutboxBytesMax,
       },
+      outboxes: options.host.outboxes,
       events: {
         line: (line) => this.#read(line),
         unreadable: (error) => this.refuse(error),
@@ -136,7 +158,7 @@ export class InboundSession {
     const pending = this.#pending.get(number)
     if (pending === undefined) return
     this.#pending.delete(number)
-    this.#say(() => this.#answer(pending, () => this.#encode(pending, result)))
+    this.#answer(pending, () => this.#encode(pending, result))
     if (this.#pending.size < requestsInFlightMax / 2 && this.#farewell === undefined)
       this.#connection.resume()
     this.#endIfDone()
@@ -160,13 +182,28 @@ export class InboundSession {
     this.#finish(encodeError(error), error.message)
   }
 
+  /** To be called about once a second. */
+  beat(): void {
+    this.#connection.beat()
+    if (this.#role === 'peer' && this.#connection.idleMs() > silentLinkMs) {
+      this.#connection.destroy('nothing has come from it any more')
+    }
+  }
+
+  /** Answers all that was asked, with an error where there is no answer yet, and closes. */
   shutDown(): void {
     const error = protocolError('shuttingDown', 'this server is shutting down; connect to another one')
-    // What was asked and not answered gets an answer; who asked nothing just sees the connection close.
     for (const pending of this.#pending.values()) {
       this.#answer(pending, () => encodeError(error, pending.id ?? null))
     }
-    this.#connection.end(undefined, 'shutting down')
+    this.#pending.clear()
+    this.#finish(undefined, 'shutting down')
+    this.#connection.flush()
+  }
+
+  /** The time for an orderly end is over. */
+  destroy(reason: string): void {
+    this.#connection.destroy(reason)
   }
 
   // ── what comes in ──────────────────────────────────────────────────────────────────────────────────────
@@ -254,7 +291,8 @@ export class InboundSession {
         this.#answerNow({ id, batch }, encodeResponse(id ?? null, this.#challenge(call.nonce)))
         return
       case 'link':
-        this.#answerNow({ id, batch }, encodeResponse(id ?? null, this.#applyToLink(call)))
+        // In its turn: a lab that writes and then holds has sent what it wrote.
+        this.#host.inTurn(this.#linkActor({ id, call, batch }))
         return
       case 'hello':
         this.#authorise(call.token, 'client')
@@ -273,7 +311,19 @@ export class InboundSession {
     this.#host.tell({ kind: 'clientJoined', client: session })
   }
 
-  #applyToLink(call: Extract<ClientCall, { method: 'link' }>): object {
+  /** Begins a request to a link, and returns how to carry it out. */
+  #linkActor(pending: Pending & { readonly call: LinkCall }): () => void {
+    const number = this.#nextRequest++
+    this.#pending.set(number, pending)
+    return () => {
+      if (!this.#pending.delete(number)) return
+      this.#answer(pending, () => encodeResponse(pending.id ?? null, this.#applyToLink(pending.call)))
+      this.#connection.flush()
+      this.#endIfDone()
+    }
+  }
+
+  #applyToLink(call: LinkCall): object {
     const { isLab, mesh } = this.#host
     if (!isLab)
       throw protocolError(
@@ -324,7 +374,7 @@ export class InboundSession {
     }
     this.#authorise(hello.token, 'peer')
     this.#role = 'peer'
-    this.#connection.lineBytesMax = peerLineBytesMax
+    this.#connection.trust(peerLineBytesMax)
     const link: IncomingLink = {
       peer: hello.server,
       origin: hello.origin,
@@ -406,7 +456,9 @@ export class InboundSession {
 
   #encode(pending: Pending, result: ClientResult): string {
     const id = pending.id ?? null
-    if (pending.call !== 'peer.hello') return encodeReply(id, pending.call, result, this.#host)
+    if (typeof pending.call === 'object' && isReplicaCall(pending.call)) {
+      return encodeReply(id, pending.call, result, this.#host)
+    }
     if (result.method !== 'hello') throw new Error(`a hello was answered with ${result.method}`)
     return encodeResponse(id, {
       server: this.#host.server,
@@ -417,31 +469,54 @@ export class InboundSession {
     })
   }
 
+  /** Gives an answer; a notification has none, and a batch gives all of its own together. */
   #answer({ id, batch }: Pick<Pending, 'id' | 'batch'>, encode: () => string): void {
     if (id === undefined) return
+    if (batch === undefined) {
+      this.#say(() => this.#connection.send(this.#inWords({ id, encode }, replyBytesMax)))
+      return
+    }
+    batch.answers.push({ id, encode })
+    batch.unanswered--
+    if (batch.unanswered > 0) return
+    this.#say(() => {
+      let length = 0
+      const lines = batch.answers.map((answer) => {
+        const line = this.#inWords(answer, replyBytesMax - length)
+        length += line.length
+        return line
+      })
+      const whole = encodeBatch(lines)
+      if (whole !== undefined) this.#connection.send(whole)
+    })
+  }
+
+  /** An answer's line; an error in its place where it is long and there is no room for it. */
+  #inWords({ id, encode }: Answer, lengthMax: number): string {
     let line: string
     try {
       line = encode()
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
-      line = encodeError(error, id)
+      return encodeError(error, id)
     }
-    if (batch === undefined) {
-      this.#connection.send(line)
-      return
+    // Only what can be asked for again is ever replaced: an acknowledgement is short.
+    if (line.length <= shortAnswerLengthMax) return line
+    if (line.length > lengthMax) {
+      const message = `the answers to this batch would be longer than ${replyBytesMax} bytes together; ask for less at once`
+      return encodeError(protocolError('tooLarge', message, { data: { replyBytesMax } }), id)
     }
-    batch.answers.push(line)
-    if (--batch.unanswered > 0) return
-    const whole = encodeBatch(batch.answers)
-    if (whole !== undefined) this.#connection.send(whole)
+    if (this.#host.outboxes.used > outboxesBytesMax) {
+      const message = 'too many answers wait for readers that do not take them; ask again a little later'
+      return encodeError(protocolError('overloaded', message, { data: { retryAfterMs: 1_000 } }), id)
+    }
+    return line
   }
 
   /** Answers what needs no replica; the error, where it is one, may cost the connection. */
   #answerNow(to: Pick<Pending, 'id' | 'batch'>, line: string, error?: ProtocolError): void {
-    this.#say(() => {
-      this.#answer(to, () => line)
-      this.#connection.flush()
-    })
+    this.#answer(to, () => line)
+    this.#connection.flush()
     if (error?.closesConnection === true) this.#close(error, to.batch)
   }
 

@@ -15,7 +15,7 @@ export class ReplicaLoop {
   readonly #release: (output: Output) => void
   readonly #settle: () => void
   readonly #schedule: (run: () => void) => void
-  #inputs: Input[] = []
+  #inputs: (Input | (() => void))[] = []
   #isScheduled = false
   #isStopped = false
 
@@ -35,8 +35,17 @@ export class ReplicaLoop {
   }
 
   push(input: Input): void {
+    this.#enqueue(input)
+  }
+
+  /** Does something in its turn: when all inputs before have been carried out, and none after. */
+  inTurn(act: () => void): void {
+    this.#enqueue(act)
+  }
+
+  #enqueue(item: Input | (() => void)): void {
     if (this.#isStopped) return
-    this.#inputs.push(input)
+    this.#inputs.push(item)
     if (this.#isScheduled) return
     this.#isScheduled = true
     this.#schedule(() => this.#run())
@@ -53,9 +62,17 @@ export class ReplicaLoop {
     if (this.#isStopped) return
     const inputs = this.#inputs
     this.#inputs = []
-    const outputs = inputs.map((input) => this.#replica.step(input))
-    for (const output of outputs) this.#release(output)
+    const outputs = inputs.map((input) => (typeof input === 'function' ? input : this.#replica.step(input)))
+    let isMoreLeft = false
+    for (const output of outputs) {
+      if (typeof output === 'function') {
+        output()
+      } else {
+        this.#release(output)
+        isMoreLeft = output.more
+      }
+    }
     this.#settle()
-    if (outputs.at(-1)?.more === true) this.push({ kind: 'continue' })
+    if (isMoreLeft) this.push({ kind: 'continue' })
   }
 }

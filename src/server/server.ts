@@ -4,12 +4,13 @@ import { performance } from 'node:perf_hooks'
 import { showAddress, type Address } from '../protocol/address.ts'
 import type { ShellStatus } from '../protocol/client-answers.ts'
 import { protocolError } from '../protocol/errors.ts'
-import { clientConnectionsMax, membersMax } from '../protocol/limits.ts'
+import { clientConnectionsMax, membersMax, shutdownMs } from '../protocol/limits.ts'
 import { defaultLimits, defaultTiming, type Limits, type Timing } from '../replica/configuration.ts'
 import type { ClientId } from '../replica/input.ts'
 import type { Output } from '../replica/output.ts'
 import { Replica } from '../replica/replica.ts'
 import { makeOrigin, type Origin } from '../replica/version.ts'
+import type { Outboxes } from './connection.ts'
 import { InboundSession } from './inbound-session.ts'
 import { Mesh } from './mesh.ts'
 import type { Narrator } from './narrator.ts'
@@ -37,6 +38,7 @@ export class Server {
   readonly #sessions = new Map<ClientId, InboundSession>()
   /** Sessions that the batch that is being released has sent something to. */
   readonly #spokenTo = new Set<InboundSession>()
+  readonly #outboxes: Outboxes = { used: 0 }
   readonly #startedMs = performance.now()
   #nextClient: ClientId = 1
   #timers: readonly NodeJS.Timeout[] = []
@@ -104,10 +106,7 @@ export class Server {
     const address: Address = { host, port: bound.port }
     this.#narrator.tell({ kind: 'listening', address: showAddress(address), server, origin: this.#origin })
     this.#tellNotices()
-    this.#timers = [
-      setInterval(() => this.#tick(), tickMs),
-      setInterval(() => this.#narrator.refill(), 1_000),
-    ]
+    this.#timers = [setInterval(() => this.#tick(), tickMs), setInterval(() => this.#beat(), 1_000)]
     this.#tick()
     this.#mesh.start(address, peers)
     return address
@@ -128,7 +127,11 @@ export class Server {
     this.#loop.stop()
     for (const session of this.#sessions.values()) session.shutDown()
     this.#mesh.stop()
+    const deadline = setTimeout(() => {
+      for (const session of this.#sessions.values()) session.destroy('shutting down')
+    }, shutdownMs)
     await closed
+    clearTimeout(deadline)
     this.#narrator.tell({ kind: 'stopped' })
   }
 
@@ -143,6 +146,8 @@ export class Server {
         isLab: this.#options.isLab,
         mesh: this.#mesh,
         step: (input) => this.#loop.push(input),
+        inTurn: (act) => this.#loop.inTurn(act),
+        outboxes: this.#outboxes,
         tell: (event) => this.#narrator.tell(event),
         status: () => this.#shellStatus(),
         hasRoomForClient: () => this.#clientCount() < clientConnectionsMax,
@@ -197,6 +202,11 @@ export class Server {
     let count = 0
     for (const session of this.#sessions.values()) if (session.role === 'client') count++
     return count
+  }
+
+  #beat(): void {
+    this.#narrator.refill()
+    for (const session of this.#sessions.values()) session.beat()
   }
 
   #tick(): void {
