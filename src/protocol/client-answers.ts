@@ -236,6 +236,7 @@ function isShort(result: ClientResult): boolean {
     case 'read':
       return result.values.length === 1 && result.values[0]?.conflicts.length === 0
     case 'conflicts':
+    case 'status':
     case 'waiting':
     case 'why':
     case 'keys':

@@ -5,6 +5,7 @@ import { isHex32 } from './authentication.ts'
 import { invalidParams, protocolError } from './errors.ts'
 import {
   batchWritesMax,
+  cutEntriesMax,
   keyBytesMax,
   keysLimitDefault,
   keysLimitMax,
@@ -266,7 +267,12 @@ function sinceAt(since: unknown): 'now' | 'start' | ReturnType<typeof cutAt> {
   if (since === undefined || since === 'now') return 'now'
   if (since === 'start') return 'start'
   if (typeof since === 'string') throw expected('params.since', '"now", "start" or a cut', since)
-  return cutAt(since, 'params.since')
+  const cut = cutAt(since, 'params.since')
+  if (cut.size <= cutEntriesMax) return cut
+  throw invalidParams(
+    'params.since',
+    `has ${cut.size} entries; a cut of this mesh has at most ${cutEntriesMax}`,
+  )
 }
 
 function valueAt(value: unknown, path: string): JsonValue {

@@ -65,6 +65,9 @@ export const keysLimitDefault = 1_000
 /** The most that `keys` lists at once; `next` says where to go on. */
 export const keysLimitMax = 10_000
 
+/** Origins in a cut that a client shows: as many starts of processes that each wrote something. A watch keeps it. */
+export const cutEntriesMax = 10_000
+
 /** Messages in one JSON-RPC batch array. */
 export const rpcBatchLengthMax = 1_000
 

@@ -33,6 +33,7 @@ import {
   serverIdAt,
   textAt,
   timestampAt,
+  unknownMember,
   versionAt,
   versionToWire,
   type Member,
@@ -312,10 +313,14 @@ function isUpdate(value: unknown): value is Update {
 
 const ownNames: ReadonlySet<string> = new Set(['origin', 'timestamp', 'previous', 'dependencies', 'writes'])
 
+/** A write's members are all known: what a value may be is checked, and nothing else may hide beside it. */
+const writeNames: ReadonlySet<string> = new Set(['key', 'value', 'deleted'])
+
 function isWrite(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const write = value as ParsedObject
   if (!isKey(write.key)) return false
+  for (const name in write) if (!writeNames.has(name)) return false
   if (write.deleted !== undefined) return write.deleted === true && write.value === undefined
   return write.value !== undefined && faultOfValue(write.value) === undefined
 }
@@ -351,6 +356,7 @@ function faultOfUpdate(value: unknown, path: string): ProtocolError {
     const at = `${path}.writes[${index}]`
     const write = objectAt(item, at)
     keyAt(write.key, `${at}.key`)
+    for (const name in write) if (!writeNames.has(name)) return unknownMember(at, name, [...writeNames])
     if (write.deleted !== undefined && write.deleted !== true)
       return expected(`${at}.deleted`, 'true, or absent', write.deleted)
     if (write.deleted === true && write.value !== undefined)

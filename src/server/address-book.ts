@@ -22,13 +22,19 @@ export class AddressBook {
     return this.#entries.values()
   }
 
-  /** Adds an address. @returns its entry where it is new, undefined where it is known or this server's own. */
+  /**
+   * Adds an address, or notes who is said to listen at a known one.
+   *
+   * @returns its entry where it is new, undefined where it is known or this server's own.
+   */
   add(
     address: Address,
     from: { readonly isConfigured: boolean; readonly id?: ServerId },
   ): BookEntry | undefined {
     const name = showAddress(address)
-    if (this.#own.has(name) || this.#entries.has(name) || this.#entries.size >= entriesMax) return undefined
+    const known = this.#entries.get(name)
+    if (known !== undefined) known.id = from.id ?? known.id
+    if (this.#own.has(name) || known !== undefined || this.#entries.size >= entriesMax) return undefined
     const entry: BookEntry = { address, isConfigured: from.isConfigured, id: from.id }
     this.#entries.set(name, entry)
     return entry

@@ -58,7 +58,7 @@ async function serve(flags: Flags): Promise<number> {
   })
   const paint = chalkFor(process.stdout, { flag: flags.color, env: process.env })
   const narrator = new Narrator({
-    write: flags.quiet === true ? () => {} : (line) => output.write(line),
+    write: flags.quiet === true ? undefined : (line) => output.write(line),
     ...(flags.json === true ? {} : { paint }),
   })
   const server = new Server({ ...options, narrator })

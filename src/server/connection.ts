@@ -183,7 +183,10 @@ export class Connection {
       this.#outbox = []
       this.#outboxLength = 0
       this.#sentSinceArrival += length
-      this.#socket.write(text, () => this.#left(length))
+      this.#socket.write(text, (error) => {
+        // What failed has not left: the connection is about to close, and nobody is to be told to say more on it.
+        if (error == null) this.#left(length)
+      })
     } else if (this.#awaitsDrain && this.#unsent === 0) {
       setImmediate(() => this.#checkDrained())
     }
@@ -263,9 +266,22 @@ export class Connection {
 
   /** Hands on the lines that are there, until the connection stalls, is paused or closes. */
   #readLines(): void {
+    this.#handOnLines()
+    // What was answered on the spot leaves together.
+    this.flush()
+  }
+
+  #handOnLines(): void {
+    let count = 0
     try {
       while (this.#state === 'open') {
         if (this.#isStalled || this.#isPaused) return
+        if (count++ === linesPerTurnMax) {
+          // The others have their turn; what is left of this chunk keeps.
+          this.#socket.pause()
+          setImmediate(() => this.#readLines())
+          return
+        }
         const line = this.#decoder.next() ?? (this.#hasEnded ? this.#decoder.end() : undefined)
         if (line === undefined) break
         this.#events.line(line)
@@ -297,6 +313,9 @@ export class Connection {
     this.#events.closed(reason)
   }
 }
+
+/** So many requests take a few milliseconds to look at. */
+const linesPerTurnMax = 256
 
 /** Finds clients whose machine is gone; those that are only silent may stay. */
 const keepAliveMs = 60_000

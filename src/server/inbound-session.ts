@@ -516,7 +516,6 @@ export class InboundSession {
   /** Answers what needs no replica; the error, where it is one, may cost the connection. */
   #answerNow(to: Pick<Pending, 'id' | 'batch'>, line: string, error?: ProtocolError): void {
     this.#answer(to, () => line)
-    this.#connection.flush()
     if (error?.closesConnection === true) this.#close(error, to.batch)
   }
 

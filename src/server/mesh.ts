@@ -1,7 +1,7 @@
 import { showAddress, type Address } from '../protocol/address.ts'
 import type { ShellStatus } from '../protocol/client-answers.ts'
 import type { LinkAction } from '../protocol/client-messages.ts'
-import { protocolError, type ProtocolError } from '../protocol/errors.ts'
+import { nameOfCode, protocolError, type ProtocolError } from '../protocol/errors.ts'
 import { pingTimeoutMs, protocolVersion } from '../protocol/limits.ts'
 import type { Input } from '../replica/input.ts'
 import type { LinkState, PeerMessage } from '../replica/messages.ts'
@@ -11,7 +11,7 @@ import type { Member } from '../protocol/wire-forms.ts'
 import { AddressBook, type BookEntry } from './address-book.ts'
 import type { ServerEvent } from './narrator.ts'
 import { Roster } from './roster.ts'
-import type { OutgoingLink, OutgoingLinkOptions } from './outgoing-link.ts'
+import type { OutgoingLink, OutgoingLinkOptions, Refusal } from './outgoing-link.ts'
 
 /** The other direction of a pair of servers: a connection that a peer dialled, and sends on. */
 export interface IncomingLink {
@@ -23,6 +23,12 @@ export interface IncomingLink {
   close(reason: string): void
 }
 
+/** An incoming link, and where its server says that it listens. */
+interface Incoming {
+  readonly link: IncomingLink
+  readonly address: Address | undefined
+}
+
 /**
  * The full mesh: to each other server one outgoing link, which this server dials and sends on, and one
  * incoming link, which that server dials and sends on.
@@ -32,6 +38,10 @@ export interface IncomingLink {
  *
  * An id belongs to one live server (R7): who comes second is refused, unless the first fails to answer a ping,
  * for then it was a connection that had died without a word.
+ *
+ * A server may be known under several addresses. Only who dials knows that two of them lead to one server, so it is
+ * the dialler that closes the connection too many, and keeps that address as a standby; who is dialled keeps both
+ * until then.
  */
 export class Mesh {
   readonly #self: { readonly server: ServerId; readonly origin: Origin }
@@ -39,13 +49,15 @@ export class Mesh {
   readonly #links = new Map<BookEntry, OutgoingLink>()
   /** The outgoing link in use for each server, once it has been greeted. */
   readonly #outgoing = new Map<ServerId, OutgoingLink>()
-  readonly #incoming = new Map<ServerId, IncomingLink>()
+  readonly #incoming = new Map<ServerId, Incoming>()
+  /** Second connections of a server that is in `#incoming`, until it closes them. */
+  readonly #spare = new Set<IncomingLink>()
   readonly #step: (input: Input) => void
   readonly #tell: (event: ServerEvent) => void
   readonly #dial: OutgoingLinkFactory
   readonly #idRefused: (error: ProtocolError) => void
   readonly #roster: Roster
-  /** Whether any other server has ever accepted this one. */
+  /** Whether any other server has ever accepted this one; that this one has accepted another says nothing. */
   #wasAdmitted = false
   #isStopped = false
   #listening: Address | undefined
@@ -62,7 +74,10 @@ export class Mesh {
     this.#self = { server: options.server, origin: options.origin }
     this.#step = options.step
     this.#tell = options.tell
-    this.#roster = new Roster(options.tell)
+    this.#roster = new Roster((event) => {
+      // That a server which stops loses its peers is no news, and 'stopped' is its last word.
+      if (!this.#isStopped) options.tell(event)
+    })
     this.#dial = options.dial
     this.#idRefused = options.idRefused
   }
@@ -77,7 +92,7 @@ export class Mesh {
   stop(): void {
     this.#isStopped = true
     for (const link of this.#links.values()) link.stop()
-    for (const incoming of this.#incoming.values()) incoming.close('shutting down')
+    for (const { link } of this.#incoming.values()) link.close('shutting down')
   }
 
   /** Sends a replica's message on the link to a peer, if there is one. */
@@ -92,13 +107,15 @@ export class Mesh {
   /** A peer's message broke a rule (R1): its connection is closed with an error that says so. */
   refuse(peer: ServerId, reason: string): void {
     this.#tell({ kind: 'warning', text: `refused what server ${peer} sent: ${reason}` })
-    this.#incoming.get(peer)?.close(reason)
+    this.#incoming.get(peer)?.link.close(reason)
   }
 
   /** The servers that this one sends to, itself first: what others are told. */
   members(): readonly Member[] {
     const members: Member[] = []
-    if (this.#listening !== undefined) members.push({ id: this.#self.server, ...this.#listening })
+    const own = this.#ownAddress().address
+    // A wildcard would lead whoever is told of it to itself.
+    if (own?.host !== undefined) members.push({ id: this.#self.server, host: own.host, port: own.port })
     for (const [id, link] of this.#outgoing) members.push({ id, ...link.address })
     return members
   }
@@ -110,33 +127,36 @@ export class Mesh {
       // An address that has never answered is shown too: it is where an operator looks first.
       const name = id ?? showAddress(link.address)
       const isUsed = id !== undefined && this.#outgoing.get(id) === link
-      if (byId.has(name) && !isUsed) continue
+      // Of several addresses of one server, the one in use or the one that is cut tells how it stands.
+      if (byId.has(name) && !isUsed && link.state !== 'cut') continue
       byId.set(name, {
         id: id ?? '?',
         address: showAddress(link.address),
-        state: isUsed ? (this.#incoming.has(id) ? 'connected' : 'sending only') : link.state,
+        state: isUsed ? (this.#incoming.has(id) ? 'connected' : 'sending only') : link.stateText,
         link: link.linkState.state,
       })
     }
-    for (const incoming of this.#incoming.values()) {
-      const known = byId.get(incoming.peer)
+    for (const [id, { link, address }] of this.#incoming) {
+      const known = byId.get(id)
       if (known === undefined) {
-        byId.set(incoming.peer, {
-          id: incoming.peer,
-          address: incoming.remoteHost,
+        byId.set(id, {
+          id,
+          address: address === undefined ? link.remoteHost : showAddress(address),
           state: 'receiving only',
           link: 'open',
         })
-      } else if (known.state !== 'connected') byId.set(incoming.peer, { ...known, state: 'receiving only' })
+      } else if (known.state !== 'connected') byId.set(id, { ...known, state: 'receiving only' })
     }
     return [...byId.values()]
   }
 
   /** What a lab does to the link to a peer. @returns undefined where there is no such peer. */
   applyToLink(peer: ServerId, action: LinkAction): LinkState | undefined {
-    const link = this.#outgoing.get(peer) ?? [...this.#links.values()].find((link) => link.knownId === peer)
+    const known = this.#linksTo(peer)
+    const link = this.#outgoing.get(peer) ?? known.find(({ state }) => state === 'cut') ?? known[0]
     if (link === undefined) return undefined
     link.applyAction(action)
+    if (action.action === 'heal') this.#wakeDialer(peer)
     this.#tell({ kind: 'link', peer, state: link.linkState.state, queued: link.linkState.queued })
     return link.linkState
   }
@@ -153,42 +173,63 @@ export class Mesh {
   async accept(hello: PeerHelloParams, incoming: IncomingLink): Promise<void> {
     const { server, origin } = hello
     if (server === this.#self.server) throw this.#idInUse(server, this.#listening, this.#self.origin)
-    await this.#assureFree(server, origin)
-    const before = this.#incoming.get(server)
-    if (before !== undefined) {
-      // The same process dialled anew, so its former connection is of no more use to it.
-      this.#incoming.delete(server)
-      this.#step({ kind: 'peerSilent', peer: server, origin: before.origin })
-      before.close('replaced by a newer connection')
-    }
-    this.#wasAdmitted = true
-    this.#incoming.set(server, incoming)
-    this.#step({ kind: 'peerHeard', peer: server, origin })
     const port = hello.address?.port
-    if (port !== undefined) {
-      this.#learn(
-        { host: hello.address?.host ?? incoming.remoteHost, port },
-        { isConfigured: false, id: server },
-      )
+    const address =
+      port === undefined ? undefined : { host: hello.address?.host ?? incoming.remoteHost, port }
+    if (await this.#isSecond(server, origin)) {
+      this.#spare.add(incoming)
+      return
     }
+    this.#incoming.set(server, { link: incoming, address })
+    this.#step({ kind: 'peerHeard', peer: server, origin })
+    if (address !== undefined) this.learn([{ id: server, ...address }])
     this.learn(hello.members)
     this.#wakeDialer(server)
-    this.#roster.linkUp(server, 'from', this.#addressOf(server) ?? incoming.remoteHost)
+    const known = this.#outgoing.get(server)?.address ?? address
+    this.#roster.linkUp(server, 'from', known === undefined ? incoming.remoteHost : showAddress(known))
+  }
+
+  /**
+   * Makes room for an incoming link. A connection of the same process that does not answer has died without a
+   * word, and is replaced.
+   *
+   * @returns whether there is one already that does answer.
+   * @throws ProtocolError −32006 where another live process has the id.
+   */
+  async #isSecond(server: ServerId, origin: Origin): Promise<boolean> {
+    for (;;) {
+      await this.#assureFree(server, origin)
+      const first = this.#incoming.get(server)
+      if (first === undefined) return false
+      const answers = await first.link.ping(pingTimeoutMs)
+      // While it was asked, it may have gone, or another may have come.
+      if (this.#incoming.get(server) !== first) continue
+      if (answers) return true
+      this.#incoming.delete(server)
+      this.#step({ kind: 'peerSilent', peer: server, origin })
+      first.link.close('replaced by a newer connection')
+      return false
+    }
   }
 
   /** An incoming link has closed. */
   incomingClosed(incoming: IncomingLink, reason: string): void {
-    if (this.#incoming.get(incoming.peer) !== incoming) return
+    this.#spare.delete(incoming)
+    if (this.#incoming.get(incoming.peer)?.link !== incoming) return
     this.#incoming.delete(incoming.peer)
     this.#step({ kind: 'peerSilent', peer: incoming.peer, origin: incoming.origin })
     this.#roster.linkDown(incoming.peer, 'from', reason)
+    // What has come on a second one may have been counted to the first: only a new connection starts afresh.
+    for (const spare of this.#spare) {
+      if (spare.peer === incoming.peer) spare.close('the connection before it has closed; dial again')
+    }
   }
 
   /** Another server has told of these. */
   learn(members: readonly Member[]): void {
     for (const { id, host, port } of members) {
       // Its address is known to work; another one for the same server would only be dialled in vain.
-      if (id !== this.#self.server && !this.#outgoing.has(id))
+      if (id !== this.#self.server && !this.#isSettled(id))
         this.#learn({ host, port }, { isConfigured: false, id })
     }
   }
@@ -205,27 +246,27 @@ export class Mesh {
         ...this.#ownAddress(),
         members: this.members(),
       }),
-      greeted: (greeting) => this.#greeted(link, greeting),
+      greeted: (greeting, isCurrent) => this.#greeted(link, greeting, isCurrent),
       closed: (reason) => this.#outgoingClosed(link, reason),
-      refused: (error) => this.#refused(link, error),
+      refused: (refusal) => this.#refused(link, refusal),
     })
     this.#links.set(entry, link)
     link.start()
   }
 
   /** A link that this server dialled has been answered. */
-  async #greeted(link: OutgoingLink, greeting: PeerHelloResult): Promise<void> {
+  async #greeted(link: OutgoingLink, greeting: PeerHelloResult, isCurrent: () => boolean): Promise<void> {
     const { server, origin } = greeting
     if (server === this.#self.server) throw this.#idInUse(server, this.#listening, origin)
-    const inUse = this.#outgoing.get(server)
-    if (inUse !== undefined && inUse.origin === origin) {
+    this.#wasAdmitted = true
+    await this.#assureFree(server, origin)
+    if (!isCurrent()) return
+    link.identify(server)
+    if (this.#isSettled(server)) {
       // Two addresses of one server: one link is enough.
-      this.#forget(link)
+      link.standBy()
       return
     }
-    await this.#assureFree(server, origin)
-    if (!link.isOpen) return
-    this.#wasAdmitted = true
     link.admit(greeting)
     this.#outgoing.set(server, link)
     this.#step({ kind: 'linkUp', peer: server, origin, applied: greeting.applied })
@@ -249,21 +290,23 @@ export class Mesh {
     this.#outgoing.delete(peer)
     this.#step({ kind: 'linkDown', peer, origin })
     this.#roster.linkDown(peer, 'to', reason)
+    if (this.#isStopped || this.#isSettled(peer)) return
+    for (const other of this.#linksTo(peer)) if (other.state === 'standby') other.dialSoon()
   }
 
-  /** The other side would not have this server. */
-  #refused(link: OutgoingLink, error: ProtocolError): void {
+  /** One side would not have the other. */
+  #refused(link: OutgoingLink, { by, error, isNew }: Refusal): void {
     if (error.data.origin === this.#self.origin) {
       // It dialled itself, under an address that it did not know to be its own.
       this.#book.markOwn(link.address)
       this.#forget(link)
       return
     }
-    this.#tell({
-      kind: 'warning',
-      text: `${showAddress(link.address)} refused this server: ${error.message}`,
-    })
-    if (error.code === idInUseCode && !this.#wasAdmitted) this.#idRefused(error)
+    const where = showAddress(link.address)
+    const text = by === 'them' ? `${where} refused this server` : `this server refused ${where}`
+    if (isNew) this.#tell({ kind: 'warning', text: `${text}: ${error.message}` })
+    if (by === 'them' && nameOfCode(error.code) === 'serverIdInUse' && !this.#wasAdmitted)
+      this.#idRefused(error)
   }
 
   /**
@@ -275,16 +318,18 @@ export class Mesh {
     for (;;) {
       const outgoing = this.#outgoing.get(server)
       const incoming = this.#incoming.get(server)
-      const other = [outgoing, incoming].find((link) => link !== undefined && link.origin !== origin)
+      const other = [outgoing, incoming?.link].find((link) => link !== undefined && link.origin !== origin)
       if (other === undefined) return
-      if (await other.ping(pingTimeoutMs)) throw this.#idInUse(server, outgoing?.address, other.origin)
+      const { origin: otherOrigin } = other
+      if (await other.ping(pingTimeoutMs)) {
+        throw this.#idInUse(server, outgoing?.address ?? incoming?.address, otherOrigin)
+      }
       const reason = 'it no longer answers, and its server has come back'
       if (other === outgoing) {
         outgoing.disconnect(reason)
-        this.#outgoingClosed(outgoing, reason)
       } else if (incoming !== undefined) {
-        incoming.close(reason)
-        this.incomingClosed(incoming, reason)
+        incoming.link.close(reason)
+        this.incomingClosed(incoming.link, reason)
       }
     }
   }
@@ -298,9 +343,13 @@ export class Mesh {
     )
   }
 
-  #addressOf(server: ServerId): string | undefined {
-    const link = this.#outgoing.get(server)
-    return link === undefined ? undefined : showAddress(link.address)
+  /** Whether there is no reason to dial a server: a link to it is in use, or a lab has cut it. */
+  #isSettled(server: ServerId): boolean {
+    return this.#outgoing.has(server) || this.#linksTo(server).some(({ state }) => state === 'cut')
+  }
+
+  #linksTo(server: ServerId): readonly OutgoingLink[] {
+    return [...this.#links.values()].filter(({ knownId }) => knownId === server)
   }
 
   #ownAddress(): { address?: { port: number; host?: string } } {
@@ -321,10 +370,9 @@ export class Mesh {
 
   /** It has just dialled us, so it is there: no reason to wait for the next attempt. */
   #wakeDialer(server: ServerId): void {
-    for (const [entry, link] of this.#links) if (entry.id === server) link.dialSoon()
+    if (this.#isSettled(server)) return
+    for (const link of this.#linksTo(server)) link.dialSoon()
   }
 }
 
 type OutgoingLinkFactory = (options: Omit<OutgoingLinkOptions, 'secret'>) => OutgoingLink
-
-const idInUseCode = -32006

@@ -38,14 +38,14 @@ export type ServerEvent =
  * a terminal that scrolls faster tells nobody anything, and writing to it would slow the server.
  */
 export class Narrator {
-  readonly #write: (line: string) => void
+  readonly #write: ((line: string) => void) | undefined
   readonly #paint: ChalkInstance | undefined
   #linesLeft = linesPerSecondMax
   #untold = 0
 
   constructor(options: {
-    /** Takes one line without its end. */
-    readonly write: (line: string) => void
+    /** Takes one line without its end; absent where nobody listens, and then nothing is put into words. */
+    readonly write?: ((line: string) => void) | undefined
     /** Colours for people; absent for JSON. */
     readonly paint?: ChalkInstance
   }) {
@@ -54,11 +54,12 @@ export class Narrator {
   }
 
   tell(event: ServerEvent): void {
+    if (this.#write === undefined) return
     if (this.#paint === undefined) {
       this.#write(JSON.stringify(event))
       return
     }
-    if (aboutUpdates.has(event.kind) && this.#linesLeft-- <= 0) {
+    if (isRateLimited.has(event.kind) && this.#linesLeft-- <= 0) {
       this.#untold++
       return
     }
@@ -67,7 +68,7 @@ export class Narrator {
 
   /** A second has passed: says how much was left untold in it. */
   refill(): void {
-    if (this.#untold > 0) this.#write(`… and ${this.#untold} more, too fast to tell`)
+    if (this.#untold > 0) this.#write?.(`… and ${this.#untold} more, too fast to tell`)
     this.#untold = 0
     this.#linesLeft = linesPerSecondMax
   }
@@ -75,7 +76,8 @@ export class Narrator {
 
 const linesPerSecondMax = 200
 
-const aboutUpdates: ReadonlySet<ServerEvent['kind']> = new Set([
+/** What others can cause as often as they like. */
+const isRateLimited: ReadonlySet<ServerEvent['kind']> = new Set([
   'taken',
   'applied',
   'waiting',
@@ -85,6 +87,10 @@ const aboutUpdates: ReadonlySet<ServerEvent['kind']> = new Set([
   'conflict',
   'clientJoined',
   'clientLeft',
+  'warning',
+  'peerJoined',
+  'peerLeft',
+  'linkLost',
 ])
 
 function sentence(event: ServerEvent, paint: ChalkInstance): string {
@@ -94,13 +100,15 @@ function sentence(event: ServerEvent, paint: ChalkInstance): string {
     case 'notice':
       return paint.dim(event.text)
     case 'warning':
-      return paint.yellow(`warning: ${event.text}`)
+      return paint.yellow(`warning: ${shorten(printable(event.text), textLengthMax)}`)
     case 'peerJoined':
       return paint.cyan(`peer ${event.peer} joined (${event.address})`)
     case 'peerLeft':
-      return paint.cyan(`peer ${event.peer} left (${event.reason})`)
+      return paint.cyan(`peer ${event.peer} left (${shorten(printable(event.reason), textLengthMax)})`)
     case 'linkLost':
-      return paint.cyan(`lost the link ${event.direction} peer ${event.peer} (${event.reason})`)
+      return paint.cyan(
+        `lost the link ${event.direction} peer ${event.peer} (${shorten(printable(event.reason), textLengthMax)})`,
+      )
     case 'clientJoined':
       return paint.dim(`client ${printable(event.client)} connected`)
     case 'clientLeft':
@@ -133,33 +141,44 @@ function sentence(event: ServerEvent, paint: ChalkInstance): string {
         `pulled  ${count(event.count, 'update')} from ${event.from}${event.more ? ', more to come' : ''}`,
       )
     case 'conflict': {
-      const [winner, ...others] = event.versions.map(showVersion)
-      return paint.yellow(`conflict on ${printable(event.key)}: ${winner} wins over ${others.join(', ')}`)
+      const [winner, ...others] = event.versions.slice(0, 10).map(showVersion)
+      return paint.yellow(
+        `conflict on ${printable(shorten(event.key))}: ${winner} wins over ${others.join(', ')}`,
+      )
     }
     case 'stopping':
-      return `stopping: ${event.reason}`
+      return `stopping: ${shorten(printable(event.reason), textLengthMax)}`
     case 'stopped':
       return 'stopped'
   }
 }
 
 function showUpdate(update: Update): string {
-  return `${update.writes.map(showWrite).join(', ')} (${showVersion(update)})`
+  const shown = update.writes.slice(0, writesShownMax).map(showWrite).join(', ')
+  const rest = update.writes.length - writesShownMax
+  return `${shown}${rest > 0 ? ` and ${rest} more` : ''} (${showVersion(update)})`
 }
 
 function showWrite(write: Write): string {
-  if (write.deleted === true) return `${printable(write.key)} deleted`
-  return `${printable(write.key)} = ${shorten(printable(showValue(write.value)))}`
+  const key = printable(shorten(write.key))
+  if (write.deleted === true) return `${key} deleted`
+  return `${key} = ${shorten(printable(shorten(showValue(write.value))))}`
 }
 
 function showValue(value: JsonValue): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
-/** A line on a terminal is for recognising a value, not for reading a megabyte. */
-function shorten(text: string): string {
-  return text.length > 60 ? `${text.slice(0, 59)}…` : text
+/** A line on a terminal is for recognising a value, not for reading a megabyte. Cut before it is made printable. */
+function shorten(text: string, lengthMax = 60): string {
+  return text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text
 }
+
+/** Of a batch: the rest is counted. */
+const writesShownMax = 3
+
+/** Texts that may have come from elsewhere, such as another server's reason for refusing this one. */
+const textLengthMax = 300
 
 function showMissing(version: Version): string {
   return `${showVersion(version)} of server ${serverOf(version.origin)}`

@@ -14,6 +14,12 @@ export class OperatorOutput {
   constructor(stream: Writable, leftOutLine: (count: number) => string) {
     this.#stream = stream
     this.#leftOutLine = leftOutLine
+    // Node writes to a terminal synchronously: one that is stopped (Ctrl-S) would stop the whole server. Undocumented,
+    // and where it is missing nothing is lost but this.
+    const { _handle: handle } = stream as {
+      readonly _handle?: { setBlocking?: (isBlocking: boolean) => number }
+    }
+    if ((stream as { readonly isTTY?: boolean }).isTTY === true) handle?.setBlocking?.(false)
     stream.on('error', () => {
       this.#isGone = true
     })

@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks'
 import { showAddress, type Address } from '../protocol/address.ts'
 import type { LinkAction } from '../protocol/client-messages.ts'
 import { makeNonce, proofMatches, proofOf } from '../protocol/authentication.ts'
-import { ProtocolError, protocolError } from '../protocol/errors.ts'
+import { nameOfCode, ProtocolError, protocolError } from '../protocol/errors.ts'
 import { encodeError, encodeResponse, parseRpcLine } from '../protocol/json-rpc.ts'
 import { peerLineBytesMax, peerOutboxBytesMax } from '../protocol/limits.ts'
 import {
@@ -25,26 +25,30 @@ import { LinkGate } from './link-gate.ts'
 /**
  * This server's link to one address: dials it until it answers, again whenever the connection breaks, and sends
  * on it. A heartbeat finds connections that have died without a word.
+ *
+ * Each connection is an {@link Attempt}. At most one is current; what another one still reports is not listened to.
  */
 export class OutgoingLink {
   readonly #entry: BookEntry
   readonly #options: OutgoingLinkOptions
   readonly #gate: LinkGate
-  #connection: Connection | undefined
-  #calls: Calls | undefined
+  #attempt: Attempt | undefined
   #admitted: PeerHelloResult | undefined
-  #state: 'idle' | 'connecting' | 'connected' | 'waiting to retry' | 'refused' | 'cut' | 'stopped' = 'idle'
+  #state: OutgoingLinkState = 'idle'
+  /** Why the last attempt failed. */
+  #failure = ''
+  /** What the operator was told last; the same is not told again at every attempt. */
+  #toldRefusal = ''
   #unsent: Extract<PeerMessage, { kind: 'updates' }>[] = []
   #failures = 0
   #admittedMs = 0
   #retryTimer: NodeJS.Timeout | undefined
-  #heartbeat: NodeJS.Timeout | undefined
 
   constructor(options: OutgoingLinkOptions) {
     this.#entry = options.entry
     this.#options = options
     this.#gate = new LinkGate({
-      pass: (message) => this.#connection?.send(encodePeerMessage(message)),
+      pass: (message) => this.#attempt?.connection?.send(encodePeerMessage(message)),
       startTimer: (run, delayMs) => {
         setTimeout(() => {
           run()
@@ -63,21 +67,23 @@ export class OutgoingLink {
     return this.#admitted?.server
   }
 
-  /** Who it was last connected to, or is said to lead to. */
+  /** Who it is or was last connected to, or is said to lead to. */
   get knownId(): ServerId | undefined {
-    return this.#entry.id
+    return this.#admitted?.server ?? this.#entry.id
   }
 
   get origin(): Origin | undefined {
     return this.#admitted?.origin
   }
 
-  get state(): string {
+  get state(): OutgoingLinkState {
     return this.#state
   }
 
-  get isOpen(): boolean {
-    return this.#connection?.isOpen === true && this.#state !== 'stopped'
+  /** The state in words, with the reason where the address cannot be reached: `waiting to retry (connection refused)`. */
+  get stateText(): string {
+    const isFailing = this.#state === 'waiting to retry' || this.#state === 'refused'
+    return isFailing && this.#failure !== '' ? `${this.#state} (${this.#failure})` : this.#state
   }
 
   get linkState(): LinkState {
@@ -90,26 +96,35 @@ export class OutgoingLink {
 
   /** Ends the link for good. */
   stop(): void {
-    this.#state = 'stopped'
-    clearTimeout(this.#retryTimer)
-    this.disconnect('shutting down')
+    this.#rest('stopped', 'shutting down')
+  }
+
+  /** Its server is linked to under another address: this one is not dialled until {@link dialSoon}. */
+  standBy(): void {
+    this.#rest('standby', 'linked to under another address')
   }
 
   /** Dials at once, where the next attempt would otherwise be later. */
   dialSoon(): void {
-    if (this.#state !== 'waiting to retry') return
-    clearTimeout(this.#retryTimer)
-    this.#dial()
+    if (this.#state === 'waiting to retry' || this.#state === 'refused' || this.#state === 'standby')
+      this.#dial()
   }
 
+  /** Gives up the connection, and dials again later. */
   disconnect(reason: string): void {
-    this.#connection?.end(undefined, reason)
+    if (this.#attempt === undefined) return
+    this.#end(reason)
+    this.#retryLater(reason)
+  }
+
+  /** Who has answered at this address. */
+  identify(server: ServerId): void {
+    this.#entry.id = server
   }
 
   /** The mesh takes this link into use. */
   admit(greeting: PeerHelloResult): void {
     this.#admitted = greeting
-    this.#entry.id = greeting.server
     this.#state = 'connected'
     this.#admittedMs = performance.now()
   }
@@ -125,16 +140,16 @@ export class OutgoingLink {
   }
 
   sendMembers(members: readonly Member[]): void {
-    this.#connection?.send(encodeMembers(members))
+    this.#attempt?.connection?.send(encodeMembers(members))
   }
 
   flush(): void {
     this.#sendUpdates()
-    this.#connection?.flush()
+    this.#attempt?.connection?.flush()
   }
 
   async ping(timeoutMs: number): Promise<boolean> {
-    return (await this.#calls?.ping(timeoutMs)) ?? false
+    return (await this.#attempt?.calls?.ping(timeoutMs)) ?? false
   }
 
   applyAction(action: LinkAction): void {
@@ -142,13 +157,8 @@ export class OutgoingLink {
     this.#gate.apply(action)
     this.flush()
     const isCut = this.#gate.state.state === 'cut'
-    if (isCut && !wasCut) {
-      clearTimeout(this.#retryTimer)
-      this.disconnect('cut by the lab')
-      this.#state = 'cut'
-    } else if (wasCut && !isCut) {
-      this.#dial()
-    }
+    if (isCut && !wasCut) this.#rest('cut', 'cut by the lab')
+    else if (wasCut && !isCut) this.#dial()
   }
 
   #sendUpdates(): void {
@@ -163,31 +173,29 @@ export class OutgoingLink {
   }
 
   #dial(): void {
+    this.#end('dialled anew')
+    clearTimeout(this.#retryTimer)
     this.#state = 'connecting'
     const socket = connect({ host: this.address.host, port: this.address.port })
     const giveUp = setTimeout(() => socket.destroy(new Error('no answer')), connectTimeoutMs)
-    let isConnected = false
+    const attempt: Attempt = { socket, connection: undefined, calls: undefined, heartbeat: undefined }
+    this.#attempt = attempt
+    socket.once('close', () => clearTimeout(giveUp))
     socket.once('connect', () => {
-      isConnected = true
       clearTimeout(giveUp)
-      this.#converse(socket)
+      if (attempt === this.#attempt) this.#converse(attempt)
     })
     socket.on('error', (error) => {
-      clearTimeout(giveUp)
-      if (!isConnected) this.#retryLater(error.message)
+      if (attempt.connection === undefined) this.#lost(attempt, inWords(error))
     })
   }
 
-  #converse(socket: Socket): void {
-    if (this.#state !== 'connecting') {
-      socket.destroy()
-      return
-    }
+  #converse(attempt: Attempt): void {
     const calls = new Calls((line) => {
       connection.send(line)
       connection.flush()
     })
-    const connection = new Connection(socket, {
+    const connection = new Connection(attempt.socket, {
       limits: {
         lineBytesMax: peerLineBytesMax,
         // The replica bounds what is on its way; this is the net below it.
@@ -195,31 +203,37 @@ export class OutgoingLink {
         outboxBytesMax: peerOutboxBytesMax,
       },
       events: {
-        line: (line) => this.#read(line.text, connection, calls),
+        line: (line) => this.#read(line.text, attempt, { connection, calls }),
         unreadable: (error) => connection.destroy(error.message),
-        ended: () => connection.end(undefined, 'connection closed'),
+        ended: () => {
+          connection.end(undefined, 'connection closed')
+          this.#lost(attempt, 'connection closed')
+        },
         stalled: () => {},
         drained: () => {},
-        closed: (reason) => this.#closed(reason),
+        closed: (reason) => this.#lost(attempt, reason),
       },
     })
-    this.#connection = connection
-    this.#calls = calls
-    this.#greet(calls).catch((error: unknown) => {
-      if (error instanceof ProtocolError) {
-        this.#state = 'refused'
-        this.#options.refused(error)
-      }
-      connection.destroy(error instanceof Error ? error.message : String(error))
+    attempt.connection = connection
+    attempt.calls = calls
+    this.#greet(attempt, { connection, calls }).catch((error: unknown) => {
+      if (attempt !== this.#attempt) return
+      const reason = error instanceof Error ? error.message : String(error)
+      if (error instanceof RefusedByThem) this.#refused('them', error.answer)
+      else if (error instanceof ProtocolError) this.#refused('us', error)
+      connection.destroy(reason)
     })
   }
 
-  /** What the other side says on this connection: answers, and now and then a ping. */
-  #read(text: string, connection: Connection, calls: Calls): void {
+  /** What the other side says on this connection: answers, now and then a ping, and why it closes. */
+  #read(text: string, attempt: Attempt, { connection, calls }: Conversation): void {
     const line = parseRpcLine(text, { sender: 'server' })
     for (const message of line.isBatch ? line.messages : [line.message]) {
-      if (message.kind === 'response') calls.settle(message)
-      if (message.kind === 'request') {
+      if (message.kind === 'response' && message.id === null && 'error' in message.outcome) {
+        this.#dismissed(attempt, connection, message.outcome.error)
+      } else if (message.kind === 'response') {
+        calls.settle(message)
+      } else if (message.kind === 'request') {
         const unknown = protocolError('unknownMethod', 'only peer.ping is answered in this direction')
         connection.send(
           message.method === 'peer.ping' ? encodeResponse(message.id, {}) : encodeError(unknown, message.id),
@@ -229,13 +243,35 @@ export class OutgoingLink {
     }
   }
 
-  async #greet(calls: Calls): Promise<void> {
+  /** An error that answers nothing is the other side's last word: why it closes. */
+  #dismissed(attempt: Attempt, connection: Connection, error: ProtocolError): void {
+    connection.end(undefined, error.message)
+    if (attempt !== this.#attempt) return
+    const isFarewell = nameOfCode(error.code) === 'shuttingDown'
+    if (!isFarewell) this.#tellRefusal('them', error)
+    this.#lost(attempt, error.message)
+  }
+
+  #refused(by: Refusal['by'], error: ProtocolError): void {
+    this.#state = 'refused'
+    this.#tellRefusal(by, error)
+  }
+
+  #tellRefusal(by: Refusal['by'], error: ProtocolError): void {
+    const isNew = this.#toldRefusal !== error.message
+    this.#toldRefusal = error.message
+    this.#options.refused({ by, error, isNew })
+  }
+
+  async #greet(attempt: Attempt, { connection, calls }: Conversation): Promise<void> {
     const token = await this.#prove(calls)
     const hello = { ...this.#options.hello(), ...(token === undefined ? {} : { token }) }
-    const greeting = checkPeerHelloResult(await calls.call('peer.hello', hello, greetingTimeoutMs))
-    await this.#options.greeted(greeting)
-    if (this.#admitted === undefined) return
-    this.#heartbeat = setInterval(() => void this.#beat(), heartbeatMs)
+    const greeting = checkPeerHelloResult(await ask(calls, 'peer.hello', hello))
+    const isCurrent = (): boolean => attempt === this.#attempt && connection.isOpen
+    if (!isCurrent()) return
+    await this.#options.greeted(greeting, isCurrent)
+    if (!isCurrent() || this.#admitted === undefined) return
+    attempt.heartbeat = setInterval(() => beat({ connection, calls }), heartbeatMs)
   }
 
   /** Shows that both sides know the secret, before anything else is said. @returns this side's proof. */
@@ -243,7 +279,7 @@ export class OutgoingLink {
     const { secret } = this.#options
     if (secret === undefined) return undefined
     const nonce = makeNonce()
-    const answer = checkChallengeResult(await calls.call('challenge', { nonce }, greetingTimeoutMs))
+    const answer = checkChallengeResult(await ask(calls, 'challenge', { nonce }))
     const nonces = { caller: nonce, responder: answer.nonce }
     if (!proofMatches(answer.proof, { secret, role: 'server', nonces })) {
       throw protocolError('notAuthorised', `${showAddress(this.address)} does not know this mesh's secret`)
@@ -251,46 +287,143 @@ export class OutgoingLink {
     return proofOf({ secret, role: 'peer', nonces })
   }
 
-  async #beat(): Promise<void> {
-    const connection = this.#connection
-    if (!(await this.ping(heartbeatTimeoutMs))) connection?.destroy('it no longer answers')
+  /** Ends the connection, and dials no more until somebody says so. */
+  #rest(state: 'cut' | 'standby' | 'stopped', reason: string): void {
+    clearTimeout(this.#retryTimer)
+    this.#state = state
+    this.#end(reason)
   }
 
-  #closed(reason: string): void {
-    clearInterval(this.#heartbeat)
-    this.#calls?.abandon(reason)
-    this.#connection = undefined
-    this.#calls = undefined
+  /** The current attempt has failed or its connection has closed; of another one it is no news. */
+  #lost(attempt: Attempt, reason: string): void {
+    if (attempt !== this.#attempt) return
+    this.#end(reason)
+    this.#retryLater(reason)
+  }
+
+  /** Ends the current attempt, if there is one, and tells the mesh where it had been admitted. */
+  #end(reason: string): void {
+    const attempt = this.#attempt
+    if (attempt === undefined) return
+    this.#attempt = undefined
+    clearInterval(attempt.heartbeat)
+    attempt.calls?.abandon(reason)
+    if (attempt.connection === undefined) attempt.socket.destroy()
+    else attempt.connection.end(undefined, reason)
     this.#unsent = []
     this.#gate.reset()
-    if (this.#admitted !== undefined) {
+    if (this.#admitted === undefined) return
+    if (performance.now() - this.#admittedMs > stableMs) {
       // A link that breaks as soon as it is up is a failure too, and is not dialled ten times a second.
-      if (performance.now() - this.#admittedMs > stableMs) this.#failures = 0
-      this.#options.closed(reason)
+      this.#failures = 0
+      this.#toldRefusal = ''
     }
+    this.#options.closed(reason)
     this.#admitted = undefined
-    if (this.#state !== 'cut' && this.#state !== 'stopped') this.#retryLater(reason)
   }
 
-  #retryLater(_reason: string): void {
-    if (this.#state === 'stopped' || this.#state === 'cut') return
+  #retryLater(reason: string): void {
+    if (this.#state === 'stopped' || this.#state === 'cut' || this.#state === 'standby') return
     if (this.#state !== 'refused') this.#state = 'waiting to retry'
+    this.#failure = reason
     const backoffMs = Math.min(retryMsMax, retryMsMin * 2 ** this.#failures++)
+    clearTimeout(this.#retryTimer)
     // Half of it at random, so that servers that lost each other at once do not dial in step.
     this.#retryTimer = setTimeout(() => this.#dial(), backoffMs * (0.5 + Math.random() / 2))
   }
+}
+
+export type OutgoingLinkState =
+  | 'idle'
+  | 'connecting'
+  | 'connected'
+  | 'waiting to retry'
+  | 'refused'
+  | 'standby'
+  | 'cut'
+  | 'stopped'
+
+/** Why two servers do not get together. */
+export interface Refusal {
+  /** Which side would not have the other. */
+  readonly by: 'them' | 'us'
+  readonly error: ProtocolError
+  /** Whether this link's last refusal was another one. */
+  readonly isNew: boolean
 }
 
 export interface OutgoingLinkOptions {
   readonly entry: BookEntry
   /** What this server says of itself; asked for anew at every dialling. */
   readonly hello: () => PeerHelloParams
-  /** Decides whether to admit the other side. May throw a ProtocolError, which closes the connection. */
-  readonly greeted: (greeting: PeerHelloResult) => Promise<void>
+  /**
+   * Decides whether to admit the other side. May throw a ProtocolError, which closes the connection. Once it has
+   * waited for anything, `isCurrent` says whether the connection on which the greeting came is still this link's.
+   */
+  readonly greeted: (greeting: PeerHelloResult, isCurrent: () => boolean) => Promise<void>
   /** An admitted link has closed; it is dialled again. */
   readonly closed: (reason: string) => void
-  readonly refused: (error: ProtocolError) => void
+  readonly refused: (refusal: Refusal) => void
   readonly secret?: string | undefined
+}
+
+/** One connection of a link, from its dialling to its end. */
+interface Attempt {
+  readonly socket: Socket
+  /** Both undefined until the socket is connected. */
+  connection: Connection | undefined
+  calls: Calls | undefined
+  heartbeat: NodeJS.Timeout | undefined
+}
+
+interface Conversation {
+  readonly connection: Connection
+  readonly calls: Calls
+}
+
+/** The other side has answered with an error; every other error of a greeting is this side's objection. */
+class RefusedByThem extends Error {
+  override readonly name = 'RefusedByThem'
+  readonly answer: ProtocolError
+
+  constructor(answer: ProtocolError) {
+    super(answer.message, { cause: answer })
+    this.answer = answer
+  }
+}
+
+async function ask(calls: Calls, method: string, params: object): Promise<unknown> {
+  try {
+    return await calls.call(method, params, greetingTimeoutMs)
+  } catch (error) {
+    throw error instanceof ProtocolError ? new RefusedByThem(error) : error
+  }
+}
+
+/** Only silence ends a link: a slow one may take long to bring an answer, while what was sent before it moves. */
+function beat({ connection, calls }: Conversation): void {
+  if (connection.idleMs() > heartbeatTimeoutMs) connection.destroy('it no longer answers')
+  else if (!connection.hasUnsent) void calls.ping(heartbeatTimeoutMs)
+}
+
+/** Node's system errors, as far as they are an everyday matter, in words. */
+function inWords(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case 'ECONNREFUSED':
+      return 'connection refused'
+    case 'ECONNRESET':
+      return 'connection reset'
+    case 'ETIMEDOUT':
+      return 'no answer'
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'no such host'
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return 'no way there'
+    default:
+      return error.message
+  }
 }
 
 const connectTimeoutMs = 3_000

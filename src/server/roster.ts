@@ -20,6 +20,8 @@ export class Roster {
 
   linkUp(peer: ServerId, direction: LinkDirection, address: string): void {
     const directions = this.#up.get(peer) ?? new Set()
+    // A link that replaces another is no news: the peer was there all the time.
+    if (directions.has(direction)) return
     this.#up.set(peer, directions.add(direction))
     if (directions.size < 2) return
     this.#joined.add(peer)

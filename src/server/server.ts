@@ -70,6 +70,7 @@ export class Server {
       release: (output) => this.#release(output),
       settle: () => this.#settle(),
       schedule: (run) => setImmediate(run),
+      now: () => performance.now(),
     })
     this.#mesh = new Mesh({
       server: options.server,

@@ -49,6 +49,7 @@ export class StageServer {
       { output: paint, errors: paint },
     )
     this.loop = new ReplicaLoop({
+      now: () => 0,
       replica: this.replica,
       release: (output) => this.#release(output),
       settle: () => {},
