@@ -154,6 +154,8 @@ export class OutgoingLink {
 
   applyAction(action: LinkAction): void {
     const wasCut = this.#gate.state.state === 'cut'
+    // What was sent before the action is in the link before it.
+    this.#sendUpdates()
     this.#gate.apply(action)
     this.flush()
     const isCut = this.#gate.state.state === 'cut'
