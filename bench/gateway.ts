@@ -71,13 +71,13 @@ interface Case {
 function fromClient(line: string): unknown {
   const parsed = parseRpcLine(line)
   if (parsed.isBatch || parsed.message.kind !== 'request') throw new Error('not a request')
-  return checkClientRequest(parsed.message.method, parsed.message.params, line.length)
+  return checkClientRequest(parsed.message.method, parsed.message.params)
 }
 
 function fromPeer(line: string): unknown {
   const parsed = parseRpcLine(line, { sender: 'server' })
   if (parsed.isBatch || parsed.message.kind !== 'notification') throw new Error('not a notification')
-  return checkPeerMessage(parsed.message.method, parsed.message.params, line.length)
+  return checkPeerMessage(parsed.message.method, parsed.message.params)
 }
 
 /** Nanoseconds per line, the best of interleaved rounds: what disturbs a round only ever adds. */

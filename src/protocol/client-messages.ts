@@ -119,10 +119,9 @@ export function isReplicaCall(call: ClientCall): call is ReplicaCall {
  * The one gate for clients' requests.
  *
  * @param params what `parseRpcLine` returned: its text has been checked, so that of a value only the depth is left.
- * @param bytes the length of what it came in, in bytes, at most a line: what a write counts as from then on.
  * @throws ProtocolError −32601 with a suggestion; −32602 with the path of what is wrong; −32010.
  */
-export function checkClientRequest(method: string, params: unknown, bytes: number): ClientCall {
+export function checkClientRequest(method: string, params: unknown): ClientCall {
   const given = params === undefined ? noParams : paramsOf(method, params)
   switch (method) {
     case 'write': {
@@ -130,7 +129,7 @@ export function checkClientRequest(method: string, params: unknown, bytes: numbe
       const key = keyAt(params.key, 'params.key')
       const writes = [{ key, value: valueAt(params.value, 'params.value') }]
       checkValues(writes, () => 'params.value')
-      return { method, key, request: { method: 'write', writes, bytes } }
+      return { method, key, request: { method: 'write', writes } }
     }
     case 'read': {
       const { key, keys } = named('read', given)
@@ -145,11 +144,11 @@ export function checkClientRequest(method: string, params: unknown, bytes: numbe
     }
     case 'delete': {
       const key = keyAt(named('delete', given).key, 'params.key')
-      return { method, key, request: { method: 'write', writes: [{ key, deleted: true }], bytes } }
+      return { method, key, request: { method: 'write', writes: [{ key, deleted: true }] } }
     }
     case 'batch': {
       const writes = writesAt(named('batch', given).writes)
-      return { method, request: { method: 'write', writes, bytes } }
+      return { method, request: { method: 'write', writes } }
     }
     case 'hello': {
       const { session, token } = named('hello', given)

@@ -80,21 +80,19 @@ export interface PeerHelloResult {
  * The gate for what a peer sends.
  *
  * @param params as parsed; updates and their writes are used as they are, without a copy.
- * @param bytes the length of the frame in bytes.
  * @throws ProtocolError −32601, −32602 with the path, −32010; −32005 for a greeting in another protocol.
  */
-export function checkPeerMessage(method: string, params: unknown, bytes: number): PeerCall {
+export function checkPeerMessage(method: string, params: unknown): PeerCall {
   const given = params === undefined ? {} : objectAt(params, 'params')
   switch (method) {
     case 'peer.updates':
-      return { kind: 'updates', updates: updatesAt(given.updates), bytes }
+      return { kind: 'updates', updates: updatesAt(given.updates) }
     case 'peer.page':
       return {
         kind: 'page',
         pull: countAt(given.pull, 'params.pull', { min: 1 }),
         updates: updatesAt(given.updates),
         more: booleanAt(given.more, 'params.more'),
-        bytes,
       }
     case 'peer.pull':
       return {
@@ -255,15 +253,18 @@ function framesOf(updates: readonly Update[]): string[] {
   const frames: string[] = []
   let frame = ''
   let frameBytes = 0
+  let frameCount = 0
   for (const update of updates) {
     const { text, bytes } = textOf(update)
-    if (frameBytes > 0 && frameBytes + bytes > peerFrameBytesMax) {
+    if (frameBytes > 0 && (frameBytes + bytes > peerFrameBytesMax || frameCount === frameUpdatesMax)) {
       frames.push(frame)
       frame = ''
       frameBytes = 0
+      frameCount = 0
     }
     frame = frameBytes === 0 ? text : `${frame},${text}`
     frameBytes += bytes + 1
+    frameCount++
   }
   if (frameBytes > 0) frames.push(frame)
   return frames

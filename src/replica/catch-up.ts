@@ -71,6 +71,7 @@ export class CatchUp {
     const view = this.#peers.get(id)
     if (view?.origin !== origin) return false
     view.sends = false
+    if (this.#pull?.peer === id) this.#pull = undefined
     this.#forgetIfGone(view)
     return true
   }
@@ -140,8 +141,13 @@ export class CatchUp {
       // It has pulled to the tip: from here on pushes follow without a gap.
       view.behind = false
     }
-    const { updates, bytes } = updatesMessage(page.entries)
-    send.push({ to: id, message: { kind: 'page', pull: pull.pull, updates, bytes, more: page.more } })
+    const { updates } = updatesMessage(page.entries)
+    send.push({ to: id, message: { kind: 'page', pull: pull.pull, updates, more: page.more } })
+  }
+
+  /** Whether a page answers the pull that is under way, and not one that was given up. */
+  isAwaited(pull: number): boolean {
+    return this.#pull?.number === pull
   }
 
   /** A page has been applied: asks for the next, or is done. */
@@ -149,11 +155,12 @@ export class CatchUp {
     const view = this.#peers.get(id)
     if (view === undefined || this.#pull?.number !== page.pull) return
     this.#pull = undefined
-    // Without a held link a pull in vain just crossed what it asked for on its way.
-    const isInVain = !page.isFruitful && !page.more && this.#excepted().size > 0
+    // Without a held link a last page in vain just crossed what it asked for on its way. One that is in vain and
+    // promises more is none to be followed at once, or a faulty peer could keep all pulling to itself.
+    const isInVain = !page.isFruitful && (page.more || this.#excepted().size > 0)
     view.fruitlessPulls = isInVain ? view.fruitlessPulls + 1 : 0
     view.pulledMs = nowMs
-    if (page.more) this.#sendPull(view, nowMs, send)
+    if (page.more && page.isFruitful && view.sends) this.#sendPull(view, nowMs, send)
   }
 
   /** Tells the peers how our cut has risen since they were last told. */
@@ -170,16 +177,17 @@ export class CatchUp {
   /** Tells the peers how our cut has risen, and pulls for what has not come by itself. */
   tick(nowMs: number, send: Send[]): void {
     this.tellCut(send)
-    if (this.#pull !== undefined && nowMs - this.#pull.sentMs < this.#timing.pullTimeoutMs) return
-    const unanswered = this.#pull?.peer
+    if (this.#pull !== undefined && nowMs - this.#pull.sentMs < this.#pullTimeoutMs(this.#pull.peer)) return
+    const unanswered = this.#pull === undefined ? undefined : this.#peers.get(this.#pull.peer)
+    if (unanswered !== undefined) unanswered.unansweredMs = nowMs
     this.#pull = undefined
     const excepted = this.#excepted()
     // An answer over a held link would stay there, and keep us from asking anybody else.
     const candidates = [...this.#peers.values()].filter(
       (view) => view.sends && view.hears && view.link.state !== 'held' && this.#owes(view, excepted, nowMs),
     )
-    // Whoever let the last pull time out is asked again only where nobody else has it.
-    const chosen = candidates.find((view) => view.id !== unanswered) ?? candidates[0]
+    // Whoever let a pull time out is asked again only when all others have had their turn.
+    const [chosen] = candidates.toSorted((a, b) => a.unansweredMs - b.unansweredMs)
     if (chosen !== undefined) this.#sendPull(chosen, nowMs, send)
   }
 
@@ -216,6 +224,7 @@ export class CatchUp {
   #viewOf(id: ServerId, origin: Origin): Peer {
     let view = this.#peers.get(id)
     if (view === undefined || view.origin !== origin) {
+      if (this.#pull?.peer === id) this.#pull = undefined
       view = {
         id,
         origin,
@@ -229,6 +238,7 @@ export class CatchUp {
         pushedBytes: 0,
         fruitlessPulls: 0,
         pulledMs: 0,
+        unansweredMs: -1,
       }
       this.#peers.set(id, view)
     }
@@ -270,6 +280,13 @@ export class CatchUp {
       count++
     }
     if (count > 0) view.pushed.splice(0, count)
+    // It has all of ours, wherever it got it: from here on pushes follow without a gap.
+    if (applied > 0 && applied >= entryOf(this.#applied, this.#own)) view.behind = false
+  }
+
+  /** A delayed link is theatre: what it delays is not late. */
+  #pullTimeoutMs(id: ServerId): number {
+    return this.#timing.pullTimeoutMs + (this.#peers.get(id)?.link.delayMs ?? 0)
   }
 
   /** Whether this peer has for a while shown something that has not come by itself. */
@@ -347,6 +364,8 @@ interface Peer extends PeerView {
   fruitlessPulls: number
   /** When the last pull from it was answered to the end. */
   pulledMs: number
+  /** When it last let a pull go unanswered; -1 for never. */
+  unansweredMs: number
 }
 
 /** What a page that was received means for whoever asked for it. */
@@ -365,9 +384,5 @@ interface Send {
 const openLink: LinkState = { state: 'open', delayMs: 0, queued: 0 }
 
 function updatesMessage(entries: readonly LogEntry[]): Extract<PeerMessage, { kind: 'updates' }> {
-  return {
-    kind: 'updates',
-    updates: entries.map((entry) => entry.update),
-    bytes: entries.reduce((sum, entry) => sum + entry.bytes, 0),
-  }
+  return { kind: 'updates', updates: entries.map((entry) => entry.update) }
 }

@@ -9,14 +9,13 @@ import type { Origin, ServerId, Version } from './version.ts'
  */
 export type PeerMessage =
   /** The sender's own new updates, as they happen; and, on connecting, those that the receiver lacks. */
-  | { readonly kind: 'updates'; readonly updates: readonly Update[]; readonly bytes: number }
+  | { readonly kind: 'updates'; readonly updates: readonly Update[] }
   /** An answer to a pull: a part of the sender's log, in its order of application. */
   | {
       readonly kind: 'page'
       readonly pull: number
       readonly updates: readonly Update[]
       readonly more: boolean
-      readonly bytes: number
     }
   /** Asks for what the sender lacks, of all origins but those in `except`. `applied` is its whole cut. */
   | {
@@ -62,7 +61,7 @@ export interface LinkState {
 /** What a client asks of the replica. Methods that concern the process alone never come here. */
 export type ClientRequest =
   | { readonly method: 'hello' }
-  | { readonly method: 'write'; readonly writes: readonly Write[]; readonly bytes: number }
+  | { readonly method: 'write'; readonly writes: readonly Write[] }
   | { readonly method: 'read'; readonly keys: readonly string[] }
   | { readonly method: 'keys'; readonly prefix: string; readonly from: string; readonly limit: number }
   | { readonly method: 'watch'; readonly prefix: string; readonly since: 'now' | 'start' | Cut }

@@ -59,6 +59,8 @@ export type ReplicaEvent =
     }
   /** The buffer is full; the update will be pulled again (R3). */
   | { readonly kind: 'dropped'; readonly update: Update; readonly from: ServerId }
+  /** It claims to come from this server's own run, which never issued it: it is dropped (R7). */
+  | { readonly kind: 'forged'; readonly update: Update; readonly from: ServerId }
   /** Nobody connected has what it waits for, and nobody can issue it any more (R3). */
   | { readonly kind: 'lost'; readonly update: Update; readonly waitsFor: readonly Version[] }
   /** A peer answered a pull with this many updates; `more` are to come. */

@@ -8,7 +8,7 @@ import type { ClientRequest, ClientResult, KeyValue, MissingVersion, PeerMessage
 import type { Output } from './output.ts'
 import { Questions, versionKey, type Question } from './questions.ts'
 import { UpdateLog, type LogEntry } from './update-log.ts'
-import { dependenciesOf, malformation, type Update, type Write } from './update.ts'
+import { dependenciesOf, malformation, sizeOf, type Update, type Write } from './update.ts'
 import { serverOf, showVersion, type Origin, type ServerId, type Version } from './version.ts'
 import { Watches } from './watches.ts'
 
@@ -157,9 +157,7 @@ export class Replica {
       return
     }
     const result =
-      request.method === 'write'
-        ? this.#write(request.writes, request.bytes, output)
-        : this.#answer(client, request)
+      request.method === 'write' ? this.#write(request.writes, output) : this.#answer(client, request)
     output.reply.push({ client, id, result })
   }
 
@@ -228,7 +226,7 @@ export class Replica {
   }
 
   /** Stamps a client's write (R1, R2) and applies it: nothing here can make it wait. */
-  #write(writes: readonly Write[], bytes: number, output: MutableOutput): ClientResult {
+  #write(writes: readonly Write[], output: MutableOutput): ClientResult {
     if (this.#clock >= Number.MAX_SAFE_INTEGER) return { method: 'refused', reason: 'clockExhausted' }
     const update: Update = {
       origin: this.#origin,
@@ -237,7 +235,7 @@ export class Replica {
       dependencies: Object.fromEntries(this.#risenSinceOwn),
       writes,
     }
-    const entry: LogEntry = { update, bytes }
+    const entry: LogEntry = { update, bytes: sizeOf(update) }
     output.events.push({ kind: 'taken', update })
     this.#apply(entry, output)
     this.#catchUp.push(entry, output.send)
@@ -249,7 +247,7 @@ export class Replica {
   #message(from: ServerId, message: PeerMessage, output: MutableOutput): void {
     switch (message.kind) {
       case 'updates':
-        this.#receive(from, message, output)
+        this.#receive(from, message.updates, output)
         return
       case 'page':
         this.#receivePage(from, message, output)
@@ -278,32 +276,32 @@ export class Replica {
     // The pull may be older than the hold; what comes round a held link is not looked at.
     const detours = this.#catchUp.detoursBy(from)
     const updates = page.updates.filter((update) => !detours.has(update.origin))
-    const bytes = Math.ceil((page.bytes * updates.length) / Math.max(1, page.updates.length))
-    const count = this.#receive(from, { updates, bytes }, output)
+    const count = this.#receive(from, updates, output)
     if (count === undefined) return
     if (count > 0) output.events.push({ kind: 'pulled', from, count, more: page.more })
+    if (!this.#catchUp.isAwaited(page.pull)) return
     this.#pageTaken = { from, pull: page.pull, more: page.more, isFruitful: count > 0 }
   }
 
   /** @returns how many of the updates were new here, or undefined where the sender was refused. */
-  #receive(
-    from: ServerId,
-    message: { readonly updates: readonly Update[]; readonly bytes: number },
-    output: MutableOutput,
-  ): number | undefined {
+  #receive(from: ServerId, updates: readonly Update[], output: MutableOutput): number | undefined {
     let count = 0
-    const bytes = Math.ceil(message.bytes / Math.max(1, message.updates.length))
-    for (const update of message.updates) {
-      const broken = malformation(update) ?? this.#forgery(update)
+    for (const update of updates) {
+      const broken = malformation(update)
       if (broken !== undefined) {
         this.#refuse(from, update, broken, output)
         return undefined
       }
       if (covers(this.#applied, update) || this.#buffer.find(update) !== undefined) continue
+      if (update.origin === this.#origin) {
+        // This very run never issued it. Whoever sends it may only pass on what somebody else made up.
+        output.events.push({ kind: 'forged', update, from })
+        continue
+      }
       const arrival: WaitingUpdate = {
         update,
         from,
-        bytes,
+        bytes: sizeOf(update),
         sinceMs: this.#nowMs,
         waitsFor: undefined,
         dependenciesMet: 0,
@@ -312,12 +310,6 @@ export class Replica {
       count++
     }
     return count
-  }
-
-  /** An update that this very run of the process would have had to issue, and did not (R7). */
-  #forgery(update: Update): string | undefined {
-    if (update.origin !== this.#origin || covers(this.#applied, update)) return undefined
-    return `it claims to come from this server's own run ${this.#origin}, which never issued it`
   }
 
   /**
@@ -383,7 +375,7 @@ export class Replica {
         output.events.push({
           kind: 'conflict',
           key: write.key,
-          versions: siblings.map((sibling) => sibling.version),
+          versions: siblings.slice(0, toldVersionsMax).map((sibling) => sibling.version),
         })
       }
     }
@@ -483,10 +475,12 @@ export class Replica {
       kind: 'tell',
       question: ask.question,
       siblings: (this.#keySpace.siblingsOf(ask.key) ?? []).map((sibling) => sibling.version),
-      keys: ask.versions.flatMap((version) => {
-        const keys = this.#keysOf(version)
-        return keys === undefined ? [] : [{ version, keys }]
-      }),
+      keys: distinct(ask.versions)
+        .slice(0, toldVersionsMax)
+        .flatMap((version) => {
+          const keys = this.#keysOf(version)?.slice(0, toldKeysMax)
+          return keys === undefined ? [] : [{ version, keys }]
+        }),
     }
   }
 
@@ -541,6 +535,14 @@ export class Replica {
 
 /** Looking through a full buffer takes some milliseconds, and nothing there is urgent. */
 const sweepEveryMs = 1_000
+
+/** What one answer tells: people read it, and whoever asks must not be able to make it long. */
+const toldVersionsMax = 100
+const toldKeysMax = 100
+
+function distinct(versions: readonly Version[]): readonly Version[] {
+  return [...new Map(versions.map((version) => [versionKey(version), version])).values()]
+}
 
 /** An {@link Output} in the making. */
 type MutableOutput = {

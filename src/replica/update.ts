@@ -57,3 +57,30 @@ export function malformation(update: Update): string | undefined {
   }
   return undefined
 }
+
+/**
+ * About how many bytes an update takes, on the wire and in memory: what all bounds in bytes count.
+ *
+ * A property of the update, measured where it is needed: sizes that somebody else tells could be wrong, and a bound
+ * built on them would be none. Strings count their UTF-16 units, so the truth is at most six times as much, for a
+ * string of nothing but control characters.
+ */
+export function sizeOf(update: Update): number {
+  let size = updateOverheadBytes + dependenciesOf(update).length * dependencyBytes
+  for (const write of update.writes) size += writeOverheadBytes + write.key.length + sizeOfValue(write.value)
+  return size
+}
+
+/** An update's members without its dependencies and writes: names, an origin, two numbers. */
+const updateOverheadBytes = 100
+const dependencyBytes = 32
+const writeOverheadBytes = 24
+
+function sizeOfValue(value: JsonValue | undefined): number {
+  if (typeof value === 'string') return value.length + 2
+  if (typeof value !== 'object' || value === null) return 8
+  let size = 2
+  if (Array.isArray(value)) for (const item of value as readonly JsonValue[]) size += 1 + sizeOfValue(item)
+  else for (const [name, member] of Object.entries(value)) size += 4 + name.length + sizeOfValue(member)
+  return size
+}

@@ -217,13 +217,12 @@ export class InboundSession {
       return
     }
     if (!parsed.isBatch) {
-      this.#handle(parsed.message, line.bytes, undefined)
+      this.#handle(parsed.message, undefined)
     } else {
       const unanswered = parsed.messages.filter(({ kind }) => kind === 'request' || kind === 'invalid').length
       const batch: Batch = { unanswered, answers: [], isBeingRead: true, fatal: undefined }
-      const bytes = Math.ceil(line.bytes / parsed.messages.length)
       for (const message of parsed.messages) {
-        if (this.#connection.isOpen) this.#handle(message, bytes, batch)
+        if (this.#connection.isOpen) this.#handle(message, batch)
       }
       batch.isBeingRead = false
       if (batch.fatal !== undefined) this.#finish(undefined, batch.fatal.message)
@@ -231,7 +230,7 @@ export class InboundSession {
     if (this.#pending.size >= requestsInFlightMax) this.#connection.pause()
   }
 
-  #handle(message: RpcMessage, bytes: number, batch: Batch | undefined): void {
+  #handle(message: RpcMessage, batch: Batch | undefined): void {
     switch (message.kind) {
       case 'response':
         this.#calls.settle(message)
@@ -245,7 +244,7 @@ export class InboundSession {
       case 'notification': {
         const id = message.kind === 'request' ? message.id : undefined
         try {
-          this.#dispatch({ method: message.method, params: message.params, id, bytes, batch })
+          this.#dispatch({ method: message.method, params: message.params, id, batch })
         } catch (error) {
           this.#refuseMessage(error, { id, batch })
         }
@@ -265,7 +264,7 @@ export class InboundSession {
         `this connection is a peer's link, on which ${method} has no place`,
       )
     } else {
-      const call = checkClientRequest(method, params, message.bytes)
+      const call = checkClientRequest(method, params)
       if (!this.#isAuthorised && call.method !== 'challenge' && call.method !== 'hello')
         throw this.#notAuthorised()
       this.#clientCall(call, message)
@@ -341,11 +340,11 @@ export class InboundSession {
 
   // ── peers ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  #peerMessage({ method, params, id, bytes, batch }: Dispatched): void {
+  #peerMessage({ method, params, id, batch }: Dispatched): void {
     if (this.#link === undefined && method !== 'peer.hello') {
       throw protocolError('notAuthorised', `${method} is for servers, after peer.hello`)
     }
-    const message = checkPeerMessage(method, params, bytes)
+    const message = checkPeerMessage(method, params)
     switch (message.kind) {
       case 'hello':
         if (this.#role !== 'unknown') {
@@ -568,6 +567,5 @@ interface Dispatched {
   readonly method: string
   readonly params: unknown
   readonly id: JsonRpcId | undefined
-  readonly bytes: number
   readonly batch: Batch | undefined
 }

@@ -120,6 +120,5 @@ export class LinkGate {
 }
 
 function singly(message: Extract<PeerMessage, { kind: 'updates' }>): Carrier[] {
-  const bytes = Math.ceil(message.bytes / Math.max(1, message.updates.length))
-  return message.updates.map((update) => ({ kind: 'updates', updates: [update], bytes }))
+  return message.updates.map((update) => ({ kind: 'updates', updates: [update] }))
 }

@@ -1,4 +1,4 @@
-import { showAddress, type Address } from '../protocol/address.ts'
+import { isLoopback, showAddress, type Address } from '../protocol/address.ts'
 import type { ShellStatus } from '../protocol/client-answers.ts'
 import type { LinkAction } from '../protocol/client-messages.ts'
 import { nameOfCode, protocolError, type ProtocolError } from '../protocol/errors.ts'
@@ -60,6 +60,7 @@ export class Mesh {
   /** Whether any other server has ever accepted this one; that this one has accepted another says nothing. */
   #wasAdmitted = false
   #isStopped = false
+  #beats = 0
   #listening: Address | undefined
 
   constructor(options: {
@@ -98,6 +99,14 @@ export class Mesh {
   /** Sends a replica's message on the link to a peer, if there is one. */
   send(to: ServerId, message: PeerMessage): void {
     this.#outgoing.get(to)?.send(message)
+  }
+
+  /** To be called about once a second: tells all of all now and then, so that nobody stays forgotten. */
+  beat(): void {
+    this.#beats++
+    if (this.#beats % beatsBetweenTellings !== 0) return
+    for (const link of this.#outgoing.values()) link.sendMembers(this.members())
+    this.flush()
   }
 
   flush(): void {
@@ -236,6 +245,9 @@ export class Mesh {
 
   #learn(address: Address, from: { readonly isConfigured: boolean; readonly id?: ServerId }): void {
     if (this.#isStopped) return
+    // Who is on this machine alone has its peers here too, and dials nowhere else because somebody says so.
+    const isOwnMachine = this.#listening !== undefined && isLoopback(this.#listening.host)
+    if (!from.isConfigured && isOwnMachine && !isLoopback(address.host)) return
     const entry = this.#book.add(address, from)
     if (entry === undefined) return
     const link = this.#dial({
@@ -249,6 +261,7 @@ export class Mesh {
       greeted: (greeting, isCurrent) => this.#greeted(link, greeting, isCurrent),
       closed: (reason) => this.#outgoingClosed(link, reason),
       refused: (refusal) => this.#refused(link, refusal),
+      unreachable: () => this.#forgetIfTold(link),
     })
     this.#links.set(entry, link)
     link.start()
@@ -282,6 +295,11 @@ export class Mesh {
     for (const [entry, link] of this.#links) {
       if (link !== inUse && entry.id === server && !entry.isConfigured) this.#forget(link)
     }
+  }
+
+  /** An address that somebody told and where nobody answers is given up; whoever listens there will say so itself. */
+  #forgetIfTold(link: OutgoingLink): void {
+    for (const [entry, other] of this.#links) if (other === link && !entry.isConfigured) this.#forget(link)
   }
 
   #outgoingClosed(link: OutgoingLink, reason: string): void {
@@ -376,3 +394,6 @@ export class Mesh {
 }
 
 type OutgoingLinkFactory = (options: Omit<OutgoingLinkOptions, 'secret'>) => OutgoingLink
+
+/** A line of some hundred bytes a server every half minute. */
+const beatsBetweenTellings = 30

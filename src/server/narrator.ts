@@ -83,6 +83,7 @@ const isRateLimited: ReadonlySet<ServerEvent['kind']> = new Set([
   'waiting',
   'dropped',
   'lost',
+  'forged',
   'pulled',
   'conflict',
   'clientJoined',
@@ -132,6 +133,10 @@ function sentence(event: ServerEvent, paint: ChalkInstance): string {
       )
     case 'dropped':
       return paint.yellow(`dropped ${showUpdate(event.update)}: the buffer is full; it will be pulled again`)
+    case 'forged':
+      return paint.red(
+        `forged  ${showUpdate(event.update)} from ${event.from}: this server never issued it; dropped`,
+      )
     case 'lost':
       return paint.red(
         `lost    ${showUpdate(event.update)}: nobody connected has ${event.waitsFor.map(showMissing).join(' or ')}`,

@@ -41,7 +41,7 @@ export class OutgoingLink {
   #toldRefusal = ''
   #unsent: Extract<PeerMessage, { kind: 'updates' }>[] = []
   #failures = 0
-  #admittedMs = 0
+  #admittedMs: number | undefined
   #retryTimer: NodeJS.Timeout | undefined
 
   constructor(options: OutgoingLinkOptions) {
@@ -170,7 +170,6 @@ export class OutgoingLink {
     this.#gate.send({
       kind: 'updates',
       updates: messages.flatMap(({ updates }) => updates),
-      bytes: messages.reduce((sum, { bytes }) => sum + bytes, 0),
     })
   }
 
@@ -315,7 +314,7 @@ export class OutgoingLink {
     this.#unsent = []
     this.#gate.reset()
     if (this.#admitted === undefined) return
-    if (performance.now() - this.#admittedMs > stableMs) {
+    if (performance.now() - (this.#admittedMs ?? 0) > stableMs) {
       // A link that breaks as soon as it is up is a failure too, and is not dialled ten times a second.
       this.#failures = 0
       this.#toldRefusal = ''
@@ -332,6 +331,7 @@ export class OutgoingLink {
     clearTimeout(this.#retryTimer)
     // Half of it at random, so that servers that lost each other at once do not dial in step.
     this.#retryTimer = setTimeout(() => this.#dial(), backoffMs * (0.5 + Math.random() / 2))
+    if (this.#admittedMs === undefined && this.#failures >= unreachableAfter) this.#options.unreachable()
   }
 }
 
@@ -366,6 +366,8 @@ export interface OutgoingLinkOptions {
   /** An admitted link has closed; it is dialled again. */
   readonly closed: (reason: string) => void
   readonly refused: (refusal: Refusal) => void
+  /** It has been dialled many times, and nobody who could be admitted has ever answered. */
+  readonly unreachable: () => void
   readonly secret?: string | undefined
 }
 
@@ -434,6 +436,8 @@ const heartbeatMs = 1_000
 /** Long enough for a busy server on a busy machine; a server that is stopped for longer is gone for now. */
 const heartbeatTimeoutMs = 5_000
 const retryMsMin = 100
+/** So many attempts in a row take about 20 seconds: enough for a server to be restarted. */
+const unreachableAfter = 15
 /** A link that has lived this long was a good one. */
 const stableMs = 5_000
 /** Servers are started by hand, one after the other: nobody should wait long for the last to be found. */

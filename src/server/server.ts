@@ -208,6 +208,7 @@ export class Server {
   #beat(): void {
     this.#narrator.refill()
     for (const session of this.#sessions.values()) session.beat()
+    this.#mesh.beat()
   }
 
   #tick(): void {

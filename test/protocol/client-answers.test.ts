@@ -39,7 +39,7 @@ const shell: ShellStatus = {
 const host = { status: (): ShellStatus => shell }
 
 function call(method: string, params: object = {}): ReplicaCall {
-  const checked = checkClientRequest(method, params, 100)
+  const checked = checkClientRequest(method, params)
   if (!isReplicaCall(checked)) throw new Error(`${method} is no request for the replica`)
   return checked
 }

@@ -16,13 +16,13 @@ function gateway(chunks: readonly Buffer[], sender: 'client' | 'server' = 'clien
   const refused = (error: ProtocolError | undefined): void => {
     if (error !== undefined) made.push(error.code)
   }
-  const takeLine = (text: string, bytes: number): void => {
+  const takeLine = (text: string): void => {
     const parsed = parseRpcLine(text, { sender })
     for (const message of parsed.isBatch ? parsed.messages : [parsed.message]) {
       if (message.kind === 'invalid') made.push(message.error.code)
       else if (message.kind === 'response') made.push(message.kind)
       else {
-        const error = thrownBy(() => check(message.method, message.params, bytes))
+        const error = thrownBy(() => check(message.method, message.params))
         made.push(error?.code ?? message.method)
       }
     }
@@ -33,8 +33,8 @@ function gateway(chunks: readonly Buffer[], sender: 'client' | 'server' = 'clien
       line !== undefined;
       line = decoder.next() ?? decoder.end()
     ) {
-      const { text, bytes } = line
-      refused(thrownBy(() => takeLine(text, bytes)))
+      const { text } = line
+      refused(thrownBy(() => takeLine(text)))
     }
   }
   for (const chunk of chunks) decoder.push(chunk)

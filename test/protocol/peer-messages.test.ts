@@ -38,18 +38,18 @@ function received(text: string): PeerCall[] {
   return [...decoder.push(Buffer.from(text))].map((line) => {
     const parsed = parseRpcLine(line.text, { sender: 'server' })
     if (parsed.isBatch || parsed.message.kind !== 'notification') throw new Error('no notification')
-    return checkPeerMessage(parsed.message.method, parsed.message.params, line.bytes)
+    return checkPeerMessage(parsed.message.method, parsed.message.params)
   })
 }
 
 function refusal(method: string, params: unknown): ProtocolError {
-  return refusalBy(() => checkPeerMessage(method, params, 100))
+  return refusalBy(() => checkPeerMessage(method, params))
 }
 
 const messages: readonly PeerMessage[] = [
-  { kind: 'updates', updates: [update, { ...update, timestamp: 6, previous: 5 }], bytes: 0 },
-  { kind: 'page', pull: 4, updates: [update], more: true, bytes: 0 },
-  { kind: 'page', pull: 4, updates: [], more: false, bytes: 0 },
+  { kind: 'updates', updates: [update, { ...update, timestamp: 6, previous: 5 }] },
+  { kind: 'page', pull: 4, updates: [update], more: true },
+  { kind: 'page', pull: 4, updates: [], more: false },
   { kind: 'pull', pull: 4, applied: new Map([[one, 3]]), except: [two] },
   { kind: 'cut', entries: new Map([[one, 3]]) },
   { kind: 'cut', entries: new Map() },
@@ -87,7 +87,7 @@ describe('a peer message', () => {
   })
 
   it('may say more than this release knows', () => {
-    expect(checkPeerMessage('peer.cut', { entries: {}, since: 5 }, 10)).toEqual({
+    expect(checkPeerMessage('peer.cut', { entries: {}, since: 5 })).toEqual({
       kind: 'cut',
       entries: new Map(),
     })
@@ -97,17 +97,17 @@ describe('a peer message', () => {
 describe('an update', () => {
   it('is passed on as it came, with members that are not known here', () => {
     const sent = JSON.parse(JSON.stringify({ ...update, request: { session: 's', number: 1 } })) as Update
-    const checked = checkPeerMessage('peer.updates', { updates: [sent] }, 10)
+    const checked = checkPeerMessage('peer.updates', { updates: [sent] })
     expect(checked.kind === 'updates' && checked.updates[0]).toBe(sent)
     expect(encodeUpdate(sent)).toBe(JSON.stringify(sent))
   })
 
   it('is put into words once for all peers', () => {
     const sent: Update = { ...update, timestamp: 77 }
-    const text = encodePeerMessage({ kind: 'updates', updates: [sent], bytes: 0 })
+    const text = encodePeerMessage({ kind: 'updates', updates: [sent] })
     const spied = { ...sent }
     expect(encodeUpdate(sent)).toBe(JSON.stringify(spied))
-    expect(encodePeerMessage({ kind: 'updates', updates: [sent], bytes: 0 })).toBe(text)
+    expect(encodePeerMessage({ kind: 'updates', updates: [sent] })).toBe(text)
   })
 
   const broken: readonly (readonly [string, object, string])[] = [
@@ -176,7 +176,7 @@ describe('an update', () => {
     const long: Update = { ...update, timestamp: 2 ** 53 - 1, dependencies, writes: [{ key, value }] }
     expect(Buffer.byteLength(JSON.stringify(long.writes))).toBe(writesBytesMax)
     for (const kind of ['updates', 'page'] as const) {
-      const text = encodePeerMessage({ kind, updates: [long], pull: 2 ** 53 - 1, more: false, bytes: 0 })
+      const text = encodePeerMessage({ kind, updates: [long], pull: 2 ** 53 - 1, more: false })
       expect(Buffer.byteLength(text)).toBeLessThanOrEqual(peerLineBytesMax)
       expect(received(text)).toMatchObject([{ kind, updates: [{ timestamp: 2 ** 53 - 1 }] }])
     }
@@ -189,7 +189,7 @@ describe('an update', () => {
       previous: index + 9,
       writes: [{ key: `k${index}`, value: 'ä'.repeat(100_000) }],
     }))
-    const text = encodePeerMessage({ kind: 'page', pull: 9, updates, more: true, bytes: 0 })
+    const text = encodePeerMessage({ kind: 'page', pull: 9, updates, more: true })
     const frames = received(text)
     expect(frames.map(({ kind }) => kind)).toEqual([
       'updates',
@@ -232,7 +232,7 @@ describe('a greeting between servers', () => {
     const members = [{ id: '3', host: 'db3.example.org', port: 60_003 }]
     const params = { ...hello, address: { port: 60_001 }, token: 'ab', members, mood: 'good' }
     const { mood: _, ...known } = params
-    expect(checkPeerMessage('peer.hello', params, 10)).toEqual({ kind: 'hello', hello: known })
+    expect(checkPeerMessage('peer.hello', params)).toEqual({ kind: 'hello', hello: known })
   })
 
   it('in another protocol is refused with −32005, whatever else it says', () => {
@@ -301,7 +301,7 @@ describe('whatever a peer sends', () => {
         fc.constantFrom(...methods),
         fc.dictionary(fc.constantFrom(...fields), part),
         (method, params) => {
-          const error = thrownBy(() => checkPeerMessage(`peer.${method}`, params, 10))
+          const error = thrownBy(() => checkPeerMessage(`peer.${method}`, params))
           expect([undefined, -32601, -32602, -32005, -32010]).toContain(error?.code)
         },
       ),

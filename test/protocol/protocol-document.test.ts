@@ -41,8 +41,8 @@ function refusalOf(message: RpcMessage): ProtocolError | undefined {
   const { method, params } = message
   return thrownBy(() => {
     if (notificationsToClients.has(method)) checkClientNotification(method, params)
-    else if (method.startsWith('peer.')) checkPeerMessage(method, params, 100)
-    else checkClientRequest(method, params, 100)
+    else if (method.startsWith('peer.')) checkPeerMessage(method, params)
+    else checkClientRequest(method, params)
   })
 }
 

@@ -32,7 +32,7 @@ function drain(replica: Replica, updates: readonly Update[]): readonly number[] 
 }
 
 function roomyReplica(): Replica {
-  const buffer = { updatesMax: count, bytesMax: count * 200 }
+  const buffer = { updatesMax: count, bytesMax: count * 400 }
   return freshReplica({ limits: { appliedPerStepMax, buffer } })
 }
 

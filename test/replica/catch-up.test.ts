@@ -154,7 +154,7 @@ describe('a server that connects', () => {
 })
 
 describe('a peer that stops reading', () => {
-  const limits = { pushedBytesMax: 500, page: { updatesMax: 4, bytesMax: 10_000 } }
+  const limits = { pushedBytesMax: 700, page: { updatesMax: 4, bytesMax: 10_000 } }
 
   it('is owed no more than the window, gets no pushes until it has pulled to the tip, and then does (R8)', () => {
     const mesh = threeServers({ limits })
@@ -194,16 +194,17 @@ describe('a peer that stops reading', () => {
 
   it('is still pushed a single update that is larger than the window (R8)', () => {
     const mesh = threeServers({ limits })
-    mesh.writeAll('1', [{ key: 'x', value: 'large' }], 10_000)
+    const large = 'x'.repeat(10_000)
+    mesh.write('1', 'x', large)
     mesh.settle()
-    expect(mesh.read('3', 'x')).toBe('large')
+    expect(mesh.read('3', 'x')).toBe(large)
   })
 })
 
 describe('a pull', () => {
   it('brings updates larger than a page one by one (R8)', () => {
     const mesh = new Mesh({ servers: ['1', '2'], limits: { page: { updatesMax: 10, bytesMax: 100 } } })
-    for (let count = 1; count <= 5; count++) mesh.writeAll('1', [{ key: 'x', value: count }], 1_000)
+    for (let count = 1; count <= 5; count++) mesh.write('1', 'x', count)
     mesh.connect('1', '2')
     mesh.run(pullAfterMs + 100)
     expect(mesh.read('2', 'x')).toBe(5)
@@ -247,6 +248,32 @@ describe('a pull', () => {
     const pulls = [...mesh.sent('4', '2', 'pull'), ...mesh.sent('4', '3', 'pull')]
     expect(pulls).toHaveLength(1)
     expect(mesh.read('4', 'x')).toBe(1)
+  })
+
+  it('is asked of an honest server in the end, however many others never answer (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2', '3', '4'] })
+    mesh.write('4', 'x', 'here')
+    for (const [from, to] of [
+      ['1', '2'],
+      ['1', '3'],
+      ['1', '4'],
+      ['2', '1'],
+      ['3', '1'],
+      ['4', '1'],
+    ] as const) {
+      mesh.connect(from, to)
+    }
+    mesh.settle()
+    const entries = new Map([[originOf('ghost'), 9]])
+    for (const liar of ['2', '3'])
+      mesh.step('1', { kind: 'message', from: liar, message: { kind: 'cut', entries } })
+    mesh.step('1', {
+      kind: 'message',
+      from: '4',
+      message: { kind: 'cut', entries: new Map([[originOf('late'), 1]]) },
+    })
+    for (let passedMs = 0; passedMs < 3 * pullTimeoutMs; passedMs += 50) mesh.tick(50)
+    for (const asked of ['2', '3', '4']) expect(mesh.sent('1', asked, 'pull').length).toBeGreaterThan(0)
   })
 
   it('that is not answered in time asks another server (R8)', () => {
@@ -477,12 +504,13 @@ describe('the buffer', () => {
     mesh.hold('1', '3')
     mesh.write('1', 'y', 'found')
     mesh.settle()
-    mesh.writeAll('2', [{ key: 'z', value: 'large' }], 5_000)
+    const large = 'x'.repeat(5_000)
+    mesh.write('2', 'z', large)
     mesh.settle()
     expect(mesh.events('3', 'dropped')).toHaveLength(1)
     mesh.release('1', '3')
     mesh.run(1_000)
-    expect(mesh.read('3', 'z')).toBe('large')
+    expect(mesh.read('3', 'z')).toBe(large)
   })
 })
 
@@ -494,7 +522,7 @@ describe('an update that waits for what nobody has', () => {
     mesh.step('3', {
       kind: 'message',
       from: '1',
-      message: { kind: 'updates', updates: [orphan], bytes: 100 },
+      message: { kind: 'updates', updates: [orphan] },
     })
     mesh.run(59_000, 1_000)
     expect(mesh.events('3', 'lost')).toEqual([])
@@ -512,7 +540,7 @@ describe('an update that waits for what nobody has', () => {
       mesh.step('3', {
         kind: 'message',
         from: '1',
-        message: { kind: 'updates', updates: [update], bytes: 100 },
+        message: { kind: 'updates', updates: [update] },
       })
     }
     mesh.run(65_000, 1_000)
@@ -533,7 +561,7 @@ describe('an update that waits for what nobody has', () => {
     mesh.step('3', {
       kind: 'message',
       from: '2',
-      message: { kind: 'updates', updates: [needsOfFour], bytes: 100 },
+      message: { kind: 'updates', updates: [needsOfFour] },
     })
     mesh.run(120_000, 1_000)
     expect(mesh.read('3', 'y')).toBeUndefined()
@@ -567,7 +595,7 @@ describe('an update that waits for what nobody has', () => {
       buildUpdate({ server: '7', timestamp: 2, needs: { '8': 1 } }),
       buildUpdate({ server: '8', timestamp: 3, previous: 1, needs: { '7': 2 } }),
     ]
-    mesh.step('3', { kind: 'message', from: '2', message: { kind: 'updates', updates, bytes: 400 } })
+    mesh.step('3', { kind: 'message', from: '2', message: { kind: 'updates', updates } })
     expect(mesh.read('3', 'odd')).toBeUndefined()
     mesh.run(1_000)
     expect(mesh.read('3', 'odd')).toBe('3@9')
@@ -579,7 +607,7 @@ describe('an update that waits for what nobody has', () => {
     mesh.step('3', {
       kind: 'message',
       from: '2',
-      message: { kind: 'updates', updates: [needsOfOne], bytes: 100 },
+      message: { kind: 'updates', updates: [needsOfOne] },
     })
     mesh.run(120_000, 1_000)
     expect(mesh.events('3', 'lost')).toEqual([])

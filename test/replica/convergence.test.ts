@@ -50,7 +50,7 @@ function simmer(serverCount: number, commands: readonly SoupCommand[]): Soup {
     const server = command.server % serverCount
     const replica = servers[server] as Replica
     if (command.kind === 'write') {
-      const request = { method: 'write', writes: command.writes, bytes: 100 } as const
+      const request = { method: 'write', writes: command.writes } as const
       observe(server, replica.step({ kind: 'request', client: 1, id: 1, request }))
     } else {
       const updates = model.updates

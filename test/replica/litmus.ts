@@ -109,7 +109,7 @@ function read(server: Replica, key: string): string {
 }
 
 function write(server: Replica, key: string, value: string): Update {
-  const request = { method: 'write', writes: [{ key, value }], bytes: 10 } as const
+  const request = { method: 'write', writes: [{ key, value }] } as const
   const { persist } = server.step({ kind: 'request', client: 1, id: 1, request })
   return persist[0]?.update as Update
 }

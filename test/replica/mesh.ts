@@ -93,16 +93,16 @@ export class Mesh {
     return result as Extract<ClientResult, { method: Method }>
   }
 
-  write(id: ServerId, key: string, value: JsonValue, bytes = 100): Update {
-    return this.writeAll(id, [{ key, value }], bytes)
+  write(id: ServerId, key: string, value: JsonValue): Update {
+    return this.writeAll(id, [{ key, value }])
   }
 
   delete(id: ServerId, key: string): Update {
     return this.writeAll(id, [{ key, deleted: true }])
   }
 
-  writeAll(id: ServerId, writes: readonly Write[], bytes = 100): Update {
-    const output = this.request(id, { method: 'write', writes, bytes })
+  writeAll(id: ServerId, writes: readonly Write[]): Update {
+    const output = this.request(id, { method: 'write', writes })
     const update = output.persist[0]?.update
     if (update === undefined) throw new Error(`${id} refused a write: ${JSON.stringify(output.reply)}`)
     return update

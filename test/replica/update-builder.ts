@@ -56,6 +56,6 @@ export function hand(replica: Replica, from: string, ...updates: readonly Update
   return replica.step({
     kind: 'message',
     from,
-    message: { kind: 'updates', updates, bytes: updates.length * 100 },
+    message: { kind: 'updates', updates },
   })
 }

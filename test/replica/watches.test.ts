@@ -130,7 +130,7 @@ describe('a watch (R11)', () => {
     const mesh = alone()
     watch(mesh, '', 'now')
     mesh.settle()
-    const output = mesh.request('1', { method: 'write', writes: [{ key: 'x', value: 1 }], bytes: 10 })
+    const output = mesh.request('1', { method: 'write', writes: [{ key: 'x', value: 1 }] })
     expect([output.notify.length, output.reply.length]).toEqual([1, 1])
   })
 

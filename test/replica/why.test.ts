@@ -94,7 +94,7 @@ describe('why', () => {
     mesh.connectAll()
     mesh.settle()
     const updates = [buildUpdate({ server: '9', timestamp: 8, needs: { gone: 7 } })]
-    mesh.step('2', { kind: 'message', from: '1', message: { kind: 'updates', updates, bytes: 100 } })
+    mesh.step('2', { kind: 'message', from: '1', message: { kind: 'updates', updates } })
     expect(why(mesh, '2', 'k').waiting[0]?.waitsFor).toEqual([
       { version: versionOf('gone', 7), waitsHere: false, holders: [], heldHolders: [], link: 'absent' },
     ])

@@ -107,7 +107,7 @@ export class StageServer {
   }
 
   #call(method: string, params: object, value: JsonValue = null): void {
-    const call = checkClientRequest(method, params, JSON.stringify(params).length)
+    const call = checkClientRequest(method, params)
     if (!isReplicaCall(call)) throw new Error(`${method} does not concern the replica`)
     const id = this.#calls.size + 1
     this.#calls.set(id, { call, value })

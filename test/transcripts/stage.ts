@@ -238,7 +238,7 @@ export class Stage {
       dependencies: {},
       writes: [{ key, value }],
     }
-    link.gate.send({ kind: 'updates', updates: [update], bytes: 100 })
+    link.gate.send({ kind: 'updates', updates: [update] })
   }
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────
