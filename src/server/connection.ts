@@ -185,7 +185,7 @@ export class Connection {
       this.#sentSinceArrival += length
       this.#socket.write(text, (error) => {
         // What failed has not left: the connection is about to close, and nobody is to be told to say more on it.
-        if (error == null) this.#left(length)
+        if (error === null || error === undefined) this.#left(length)
       })
     } else if (this.#awaitsDrain && this.#unsent === 0) {
       setImmediate(() => this.#checkDrained())
