@@ -21,8 +21,8 @@ const mebi = 1024 * kibi
 // ── what a client sends ──────────────────────────────────────────────────────────────────────────────────
 
 /**
- * One line from a client, its `\n` not counted. Parsing this much takes some 10 ms, the longest that one sender
- * may keep the others waiting. NATS and MQTT brokers have the same default for a message.
+ * One line from a client, its `\n` not counted. Parsing this much takes some milliseconds, and checking it up to
+ * 0.2 s where it is nothing but numbers: the longest that one line may keep the others waiting. NATS and MQTT brokers have the same default for a message.
  */
 export const lineBytesMax = 1 * mebi
 

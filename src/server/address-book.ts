@@ -22,6 +22,10 @@ export class AddressBook {
     return this.#entries.values()
   }
 
+  get isFull(): boolean {
+    return this.#entries.size >= entriesMax
+  }
+
   /**
    * Adds an address, or notes who is said to listen at a known one.
    *
@@ -34,7 +38,7 @@ export class AddressBook {
     const name = showAddress(address)
     const known = this.#entries.get(name)
     if (known !== undefined) known.id = from.id ?? known.id
-    if (this.#own.has(name) || known !== undefined || this.#entries.size >= entriesMax) return undefined
+    if (this.#own.has(name) || known !== undefined || this.isFull) return undefined
     const entry: BookEntry = { address, isConfigured: from.isConfigured, id: from.id }
     this.#entries.set(name, entry)
     return entry

@@ -191,6 +191,7 @@ export class Mesh {
     }
     this.#incoming.set(server, { link: incoming, address })
     this.#step({ kind: 'peerHeard', peer: server, origin })
+    this.#makeRoom()
     if (address !== undefined) this.learn([{ id: server, ...address }])
     this.learn(hello.members)
     this.#wakeDialer(server)
@@ -294,6 +295,16 @@ export class Mesh {
   #forgetOtherAddresses(server: ServerId, inUse: OutgoingLink): void {
     for (const [entry, link] of this.#links) {
       if (link !== inUse && entry.id === server && !entry.isConfigured) this.#forget(link)
+    }
+  }
+
+  /** Hearsay gives way to a server that has come and says where it listens. */
+  #makeRoom(): void {
+    if (!this.#book.isFull) return
+    for (const [entry, link] of this.#links) {
+      if (entry.isConfigured || link.hasProved) continue
+      this.#forget(link)
+      return
     }
   }
 

@@ -90,6 +90,11 @@ export class OutgoingLink {
     return this.#gate.state
   }
 
+  /** Whether anybody has ever been admitted on it. */
+  get hasProved(): boolean {
+    return this.#admittedMs !== undefined
+  }
+
   start(): void {
     this.#dial()
   }
