@@ -99,6 +99,11 @@ export class CausalBuffer {
     return waiting
   }
 
+  /** The updates that wait for a version. */
+  waitersOf(version: Version): readonly WaitingUpdate[] {
+    return this.#byMissing.get(version.origin)?.get(version.timestamp) ?? []
+  }
+
   /** Takes out updates that still wait; all at once, so that those that share a cause are not each searched for. */
   removeAll(removed: ReadonlySet<WaitingUpdate>): void {
     const causes = new Map<Origin, Set<Timestamp>>()

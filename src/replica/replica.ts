@@ -439,7 +439,16 @@ export class Replica {
         if (waitsFor.some((version) => this.#isLost(version))) lost.push({ waiting, waitsFor })
       }
     }
-    this.#buffer.removeAll(new Set(lost.map(({ waiting }) => waiting)))
+    // Who waits for what is lost is lost with it; the list grows while it is walked.
+    const isLost = new Set(lost.map(({ waiting }) => waiting))
+    for (const { waiting } of lost) {
+      for (const heir of this.#buffer.waitersOf(waiting.update)) {
+        if (isLost.has(heir) || this.#catchUp.holdersOf(waiting.update).length > 0) continue
+        isLost.add(heir)
+        lost.push({ waiting: heir, waitsFor: [versionOf(waiting.update)] })
+      }
+    }
+    this.#buffer.removeAll(isLost)
     for (const { waiting, waitsFor } of lost) {
       output.events.push({ kind: 'lost', update: waiting.update, waitsFor })
     }

@@ -127,4 +127,16 @@ describe('giving up 100,000 updates that are lost (R3)', () => {
     const { reply } = replica.step({ kind: 'request', client: 1, id: 1, request: { method: 'status' } })
     expect(reply[0]?.result).toMatchObject({ status: { waiting: 0 } })
   })
+
+  it('takes a whole chain with its lost root, in the same step', () => {
+    const replica = roomyReplica()
+    const chain = Array.from({ length: 10_000 }, (_, index) =>
+      buildUpdate({ server: '1', timestamp: index + 2, previous: index + 1 }),
+    )
+    drain(replica, chain)
+    const output = replica.step({ kind: 'tick', nowMs: 60_000 })
+    expect(output.events.filter(({ kind }) => kind === 'lost')).toHaveLength(chain.length)
+    const { reply } = replica.step({ kind: 'request', client: 1, id: 1, request: { method: 'status' } })
+    expect(reply[0]?.result).toMatchObject({ status: { waiting: 0 } })
+  })
 })
