@@ -29,9 +29,9 @@ export function storyText(story: ToldStory, server: string): readonly string[] {
     )
   }
   if (story.silent.length > 0) {
-    const [verb, pronoun] = story.silent.length === 1 ? ['did', 'it knows'] : ['did', 'they know']
+    const pronoun = story.silent.length === 1 ? 'it knows' : 'they know'
     paragraphs.push(
-      `${servers(story.silent)} ${verb} not answer in time: what ${pronoun} is not in this story.`,
+      `${servers(story.silent)} could not be asked, or did not answer in time: what ${pronoun} is not in this story.`,
     )
   }
   return paragraphs
@@ -45,13 +45,15 @@ export function duration(ms: number): string {
   return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`
 }
 
-function whatItIs({ key, versions, waiting, missing }: ToldStory): string {
+function whatItIs({ key, versions, waiting, missing, silent }: ToldStory): string {
   const name = printable(key)
   const [winner, ...others] = versions
   if (winner === undefined) {
-    return waiting.length + missing.length === 0
-      ? `${name} was never written, as far as anybody here knows.`
-      : `${name} is not here yet.`
+    if (waiting.length > 0) return `${name} has arrived, and is not shown before its causes.`
+    if (missing.length > 0) return `${name} has not arrived yet.`
+    return silent.length > 0
+      ? `Nothing of ${name} is known here; that need not mean that it was never written.`
+      : `${name} was never written, as far as anybody here knows.`
   }
   const version = showVersion(winner.version)
   const is =

@@ -141,7 +141,7 @@ export interface Story {
   }[]
   /** Versions of this key that a connected server has applied and that have not arrived here. */
   readonly missing: readonly MissingVersion[]
-  /** Connected servers that did not answer in time, so that their part of the story is not in it. */
+  /** Servers that could not be asked or did not answer in time: their part of the story is not in it. */
   readonly silent: readonly ServerId[]
 }
 

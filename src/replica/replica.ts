@@ -531,8 +531,13 @@ export class Replica {
       missing: question.siblings
         .filter((version) => !covers(this.#applied, version) && this.#buffer.find(version) === undefined)
         .map((version) => missing(version, [question.key])),
-      silent: [...question.unanswered],
+      silent: [...question.unanswered, ...this.#unaskable().filter((id) => !question.unanswered.has(id))],
     }
+  }
+
+  /** Servers whose links are up in one direction only, so that no answer of theirs can come. */
+  #unaskable(): readonly ServerId[] {
+    return [...this.#catchUp.peers.values()].filter((peer) => !peer.sends || !peer.hears).map(({ id }) => id)
   }
 
   *#waitingFor(key: string): Generator<WaitingUpdate, void, undefined> {

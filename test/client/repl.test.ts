@@ -171,7 +171,7 @@ describe('a prompt with piped input', () => {
     const { stdout } = await piped(east, ['read z', 'why z', 'waiting'])
     expect(stdout.map((line) => line.replace(/\d+ m?s\b/, '1 s'))).toEqual([
       'z: not found',
-      'z is not here yet.',
+      'z has arrived, and is not shown before its causes.',
       'Update 2@2 (from server 2, waiting 1 s) needs version 1@1 (key y) of server 1. The link from 1 to 3 is held by ' +
         'its lab (1 update in it). Servers 1 and 2 have it. To cure: at server 1: release 3',
       'waiting z (2@2, from server 2, for 1 s): needs 1@1 of server 1',
