@@ -102,7 +102,7 @@ describe('why', () => {
 
   it('names the servers that it could not ask, so that silence is not taken for ignorance', () => {
     const mesh = new Mesh({ servers: ['1', '2'] })
-    mesh.connect('2', '1')
+    mesh.up('2', '1')
     mesh.write('1', 'island', 1)
     mesh.settle()
     expect(why(mesh, '2', 'island')).toMatchObject({ versions: [], missing: [], silent: ['1'] })
