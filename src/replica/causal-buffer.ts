@@ -131,6 +131,21 @@ export class CausalBuffer {
     for (const ofOrigin of this.#byVersion.values()) yield* ofOrigin.values()
   }
 
+  /** The `count` updates that arrived first, the oldest first; sorting leaves those of one moment as they lie. */
+  oldest(count: number): readonly WaitingUpdate[] {
+    let oldest: WaitingUpdate[] = []
+    let cutoffMs = Infinity
+    for (const waiting of this) {
+      if (waiting.sinceMs > cutoffMs) continue
+      oldest.push(waiting)
+      // Cut down now and then, not for each: so it costs about as much as looking at all of them once.
+      if (oldest.length < 2 * count) continue
+      oldest = oldest.toSorted(byAge).slice(0, count)
+      cutoffMs = oldest.at(-1)?.sinceMs ?? cutoffMs
+    }
+    return oldest.toSorted(byAge).slice(0, count)
+  }
+
   #forget(waiting: WaitingUpdate): void {
     const { origin, timestamp } = waiting.update
     const ofOrigin = this.#byVersion.get(origin)
@@ -144,6 +159,10 @@ export class CausalBuffer {
 export interface BufferLimits {
   readonly updatesMax: number
   readonly bytesMax: number
+}
+
+function byAge(a: WaitingUpdate, b: WaitingUpdate): number {
+  return a.sinceMs - b.sinceMs
 }
 
 function innerOf<Item>(outer: Map<Origin, Map<Timestamp, Item>>, origin: Origin): Map<Timestamp, Item> {

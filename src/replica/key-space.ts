@@ -24,7 +24,8 @@ export class KeySpace {
   readonly #siblings = new Map<string, Siblings>()
   readonly #sorted = new SortedKeys()
   #tombstones = 0
-  #conflicts = 0
+  /** Keys with more than one sibling: few, so that they are sorted only when somebody asks. */
+  readonly #conflicting = new Set<string>()
 
   /** Keys that have a value, tombstones not counted. */
   get keyCount(): number {
@@ -38,7 +39,7 @@ export class KeySpace {
 
   /** Keys with more than one sibling. */
   get conflictCount(): number {
-    return this.#conflicts
+    return this.#conflicting.size
   }
 
   siblingsOf(key: string): Siblings | undefined {
@@ -66,7 +67,8 @@ export class KeySpace {
       ]
     }
     this.#tombstones += tombstoneOf(after) - tombstoneOf(before)
-    this.#conflicts += conflictOf(after) - conflictOf(before)
+    if (after.length > 1) this.#conflicting.add(write.key)
+    else this.#conflicting.delete(write.key)
     this.#siblings.set(write.key, after)
     return after
   }
@@ -84,12 +86,10 @@ export class KeySpace {
 
   /** Keys with more than one sibling that start with `prefix`, sorted. */
   conflicts(prefix: string): readonly { readonly key: string; readonly siblings: Siblings }[] {
-    const found: { key: string; siblings: Siblings }[] = []
-    if (this.#conflicts === 0) return found
-    for (const [key, siblings] of this.#scan(prefix, prefix)) {
-      if (siblings.length > 1) found.push({ key, siblings })
-    }
-    return found
+    return [...this.#conflicting]
+      .filter((key) => key.startsWith(prefix))
+      .toSorted(byCodeUnit)
+      .map((key) => ({ key, siblings: this.#siblings.get(key) as Siblings }))
   }
 
   /** All keys, tombstones too, sorted, with their siblings. */
@@ -115,6 +115,6 @@ function tombstoneOf(siblings: Siblings | undefined): number {
   return siblings?.[0].deleted === true ? 1 : 0
 }
 
-function conflictOf(siblings: Siblings | undefined): number {
-  return siblings !== undefined && siblings.length > 1 ? 1 : 0
+function byCodeUnit(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }

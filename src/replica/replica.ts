@@ -56,6 +56,7 @@ export class Replica {
       log: this.#log,
       keySpace: this.#keySpace,
       pageUpdatesMax: limits.page.updatesMax,
+      examinedPerStepMax: limits.appliedPerStepMax,
     })
   }
 
@@ -208,7 +209,7 @@ export class Replica {
       case 'waiting':
         return {
           method: 'waiting',
-          waiting: [...this.#buffer].map(({ update, from, sinceMs }) => ({
+          waiting: this.#buffer.oldest(listedWaitingMax).map(({ update, from, sinceMs }) => ({
             keys: update.writes.map((write) => write.key),
             version: versionOf(update),
             waitsFor: this.#missingOf(update),
@@ -549,6 +550,9 @@ export class Replica {
 
 /** Looking through a full buffer takes some milliseconds, and nothing there is urgent. */
 const sweepEveryMs = 1_000
+
+/** Updates that one `waiting` lists, the oldest: people read it, and `status` has the count. */
+const listedWaitingMax = 1_000
 
 /** What one answer tells: people read it, and whoever asks must not be able to make it long. */
 const toldVersionsMax = 100

@@ -59,28 +59,23 @@ export class UpdateLog {
    */
   page(request: PageRequest): LogPage {
     const { cut, only, except, limits } = request
-    const runs: { positions: readonly number[]; next: number }[] = []
+    const runs = new RunHeap()
     for (const [origin, positions] of this.#positions) {
       if (except?.has(origin) === true || (only !== undefined && !only.has(origin))) continue
       const next = this.#firstAbove(positions, entryOf(cut, origin))
-      if (next < positions.length) runs.push({ positions, next })
+      if (next < positions.length) runs.add({ positions, next })
     }
     const entries: LogEntry[] = []
     let bytes = 0
     // What the asker will have applied after this page; only exceptions can make it less than the log's order says.
     const reached = except === undefined || except.size === 0 ? undefined : new Map(cut)
     for (;;) {
-      let earliest: { positions: readonly number[]; next: number } | undefined
-      let earliestPosition = Infinity
-      for (const run of runs) {
-        const position = run.positions[run.next] ?? Infinity
-        if (position < earliestPosition) [earliest, earliestPosition] = [run, position]
-      }
+      const earliest = runs.earliest
       if (earliest === undefined) return { entries, more: false }
-      const entry = this.#entries[earliestPosition] as LogEntry
+      const entry = this.#entries[positionOf(earliest)] as LogEntry
       if (reached !== undefined && !mayFollow(entry.update, reached)) {
         // Nor can what the same origin did after it.
-        earliest.next = earliest.positions.length
+        runs.advance(earliest.positions.length)
         continue
       }
       const fits = entries.length < limits.updatesMax && bytes + entry.bytes <= limits.bytesMax
@@ -88,7 +83,7 @@ export class UpdateLog {
       if (!fits && entries.length > 0) return { entries, more: true }
       entries.push(entry)
       bytes += entry.bytes
-      earliest.next++
+      runs.advance(earliest.next + 1)
       if (reached !== undefined) raise(reached, entry.update.origin, entry.update.timestamp)
     }
   }
@@ -117,6 +112,65 @@ export interface PageRequest {
 export interface PageLimits {
   readonly updatesMax: number
   readonly bytesMax: number
+}
+
+/** What of one origin is yet to come: its positions in the log from index `next` on. */
+interface Run {
+  readonly positions: readonly number[]
+  next: number
+}
+
+function positionOf(run: Run): number {
+  return run.positions[run.next] ?? Infinity
+}
+
+/**
+ * Runs, the one with the earliest position first: a binary heap, because origins are as many as starts of
+ * processes, and a scan of all for each entry of a page would be quadratic in what a newcomer lacks.
+ */
+class RunHeap {
+  readonly #runs: Run[] = []
+
+  get earliest(): Run | undefined {
+    return this.#runs[0]
+  }
+
+  add(run: Run): void {
+    let index = this.#runs.push(run) - 1
+    while (index > 0) {
+      const parent = (index - 1) >> 1
+      if (positionOf(this.#runs[parent] as Run) <= positionOf(run)) break
+      this.#runs[index] = this.#runs[parent] as Run
+      index = parent
+    }
+    this.#runs[index] = run
+  }
+
+  /** Moves the earliest run on to the given index of its positions, or out where there is none. */
+  advance(next: number): void {
+    let run = this.#runs[0]
+    if (run === undefined) return
+    run.next = next
+    if (next >= run.positions.length) {
+      const last = this.#runs.pop()
+      if (last === undefined || this.#runs.length === 0) return
+      run = last
+    }
+    const position = positionOf(run)
+    let index = 0
+    for (;;) {
+      let child = 2 * index + 1
+      const left = this.#runs[child]
+      if (left === undefined) break
+      const right = this.#runs[child + 1]
+      if (right !== undefined && positionOf(right) < positionOf(left)) child++
+      const earlier = this.#runs[child] as Run
+      if (positionOf(earlier) >= position) break
+      this.#runs[index] = earlier
+      index = child
+    }
+    this.#runs[index] = run
+  }
 }
 
 /** Whether somebody who has applied `cut` can apply this update next (R3). */

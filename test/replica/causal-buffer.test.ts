@@ -4,12 +4,12 @@ import { buildUpdate, versionOf } from './update-builder.ts'
 
 const limits = { updatesMax: 3, bytesMax: 1_000 }
 
-function waitingUpdate(server: string, timestamp: number, bytes = 100): WaitingUpdate {
+function waitingUpdate(server: string, timestamp: number, bytes = 100, sinceMs = 0): WaitingUpdate {
   return {
     update: buildUpdate({ server, timestamp }),
     from: server,
     bytes,
-    sinceMs: 0,
+    sinceMs,
     waitsFor: undefined,
     dependenciesMet: 0,
   }
@@ -71,6 +71,14 @@ describe('the causal buffer (R3)', () => {
     takeAll(buffer)
     expect([buffer.size, buffer.bytes]).toEqual([1, 100])
     expect(buffer.hasRoomFor(900)).toBe(true)
+  })
+
+  it('lists the oldest first, and no more than asked for', () => {
+    const buffer = new CausalBuffer({ updatesMax: 100, bytesMax: 10_000 })
+    const all = [5, 3, 9, 1, 7, 2, 8, 6, 4, 0].map((sinceMs) => waitingUpdate(`${sinceMs}`, 5, 100, sinceMs))
+    for (const waiting of all) buffer.add(waiting, versionOf('1', 1))
+    expect(buffer.oldest(3).map(({ sinceMs }) => sinceMs)).toEqual([0, 1, 2])
+    expect(buffer.oldest(20)).toHaveLength(10)
   })
 
   it('gives up those that still wait, without disturbing the others that wait for the same', () => {

@@ -108,5 +108,14 @@ describe('listing', () => {
     for (const key of ['a/1', 'b/2']) space.apply({ key, value: 'other' }, versionOf('2', 1), seesNone)
     expect(space.conflicts('').map(({ key }) => key)).toEqual(['a/1', 'b/2'])
     expect(space.conflicts('b/').map(({ key, siblings }) => [key, siblings.length])).toEqual([['b/2', 2]])
+    space.apply({ key: 'b/2', value: 'settled' }, versionOf('1', 9), seesAll)
+    expect(space.conflicts('').map(({ key }) => key)).toEqual(['a/1'])
+  })
+
+  it('of conflicts is sorted, whatever the order in which they arose', () => {
+    const keys = ['c', 'a', 'B', 'ä', 'b']
+    const space = keySpaceOf(...keys)
+    for (const key of keys) space.apply({ key, value: 'other' }, versionOf('2', 1), seesNone)
+    expect(space.conflicts('').map(({ key }) => key)).toEqual(['B', 'a', 'b', 'c', 'ä'])
   })
 })

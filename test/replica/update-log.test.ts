@@ -82,6 +82,14 @@ describe('a page of the log (R8)', () => {
     )
   })
 
+  it('is in the order of application however many origins are behind, each with several updates', () => {
+    const servers = Array.from({ length: 600 }, (_, index) => `${(index * 7) % 200}`)
+    const log = logOf(servers)
+    const page = log.page({ cut: new Map(), limits: roomy })
+    expect(timestampsOf(page.entries)).toEqual(servers.map((_, index) => index + 1))
+    expect(page.more).toBe(false)
+  })
+
   it('holds at least one update, however large', () => {
     const log = logOf(['1', '1'], 5_000)
     const page = log.page({ cut: new Map(), limits: { updatesMax: 10, bytesMax: 100 } })

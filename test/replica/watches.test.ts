@@ -167,6 +167,56 @@ describe('a watch (R11)', () => {
   })
 })
 
+describe('watches of many prefixes (R11)', () => {
+  it('are each told of what they match, once for an update, whatever the lengths of their prefixes', () => {
+    const mesh = alone()
+    const prefixes = ['', 'a', 'ab', 'abc', 'b', 'abcdefgh']
+    const numbers = prefixes.map((prefix) => watch(mesh, prefix, 'now'))
+    mesh.settle()
+    const writes = ['ab', 'abc', 'c'].map((key) => ({ key, value: 1 }))
+    mesh.writeAll('1', writes)
+    const told = numbers.map((number) =>
+      updatesOf(mesh)
+        .filter((pushed) => pushed.watch === number)
+        .map((pushed) => pushed.writes.map(({ key }) => key)),
+    )
+    expect(told).toEqual([[['ab', 'abc', 'c']], [['ab', 'abc']], [['ab', 'abc']], [['abc']], [], []])
+    for (const watch of numbers) mesh.answer('1', 'unwatch', { method: 'unwatch', watch })
+    expect(mesh.request('1', { method: 'write', writes }).notify).toEqual([])
+  })
+
+  it('that catch up share the budget of a step in turns, and a step says that there is more', () => {
+    const mesh = new Mesh({ servers: ['1'], limits: { appliedPerStepMax: 4 } })
+    for (let count = 1; count <= 3; count++) mesh.write('1', 'x', count)
+    const clients = [1, 2, 3]
+    for (const client of clients) mesh.request('1', { method: 'watch', prefix: '', since: 'start' }, client)
+    const received = (): readonly number[] =>
+      clients.map((client) => mesh.notifications('1', client).filter(({ kind }) => kind === 'update').length)
+    const first = mesh.step('1', { kind: 'continue' })
+    expect([received(), first.awaitDrain, first.more]).toEqual([[3, 1, 0], [2], true])
+    const second = mesh.step('1', { kind: 'continue' })
+    expect([received(), second.awaitDrain, second.more]).toEqual([[3, 1, 3], [], false])
+    mesh.step('1', { kind: 'clientDrained', client: 2 })
+    expect(received()).toEqual([3, 3, 3])
+  })
+})
+
+describe('a bookmark (R11)', () => {
+  it('covers what the watch began from, even where this server has not applied that', () => {
+    const mesh = alone()
+    mesh.write('1', 'x', 1)
+    watch(mesh, '', new Map([[originOf('2'), 9]]))
+    mesh.settle()
+    expect(mesh.notifications('1').at(-1)).toMatchObject({
+      kind: 'caughtUp',
+      applied: new Map([
+        [originOf('1'), 1],
+        [originOf('2'), 9],
+      ]),
+    })
+  })
+})
+
 describe('a slow watcher (R11)', () => {
   it('is sent a page at a time, each when it has taken the one before', () => {
     const mesh = alone(2)
