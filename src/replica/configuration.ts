@@ -22,6 +22,20 @@ export interface Limits {
   /** Updates that a step applies before it hands control back, so that a long drain stalls nobody. */
   readonly appliedPerStepMax: number
   readonly watchesPerClientMax: number
+  /** What the log keeps (R12). Whoever lacks more than that gets a snapshot. */
+  readonly log: PageLimits
+  readonly requests: RequestLimits
+  /** Requests of all clients that may wait for what they are to come after (R9). */
+  readonly parkedMax: number
+}
+
+/** How much is kept to recognise retried requests (R10). */
+export interface RequestLimits {
+  readonly answersPerSessionMax: number
+  /** Of all sessions together; past it, the answers that were given first are let go. */
+  readonly answersMax: number
+  /** Past it, the sessions that wrote least recently are forgotten. */
+  readonly sessionsMax: number
 }
 
 /** All in milliseconds, on the clock of the ticks. */
@@ -34,6 +48,8 @@ export interface Timing {
   readonly lostAfterMs: number
   /** How long `why` waits for what the other servers know. */
   readonly askTimeoutMs: number
+  /** How often a live watch is told how far it has come, where anything has been applied since (R11). */
+  readonly bookmarkEveryMs: number
 }
 
 /** The reasons stand on the fields above. */
@@ -45,6 +61,11 @@ export const defaultLimits: Limits = {
   pushedBytesMax: 4 << 20,
   appliedPerStepMax: 1_000,
   watchesPerClientMax: 64,
+  // An outage of a busy hour or a quiet month; with their objects, some 200 MiB of memory at most.
+  log: { updatesMax: 200_000, bytesMax: 64 << 20 },
+  // A session may have as many requests under way as a connection; the answers of all take some 50 MiB.
+  requests: { answersPerSessionMax: 1_024, answersMax: 262_144, sessionsMax: 65_536 },
+  parkedMax: 65_536,
 }
 
 export const defaultTiming: Timing = {
@@ -52,4 +73,5 @@ export const defaultTiming: Timing = {
   pullTimeoutMs: 5_000,
   lostAfterMs: 60_000,
   askTimeoutMs: 500,
+  bookmarkEveryMs: 10_000,
 }

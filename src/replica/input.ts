@@ -28,4 +28,9 @@ export type Input =
   /** `peer` may now send to this server. */
   | { readonly kind: 'peerHeard'; readonly peer: ServerId; readonly origin: Origin }
   | { readonly kind: 'peerSilent'; readonly peer: ServerId; readonly origin: Origin }
+  /**
+   * The other servers that this one knows of, by all it has been told; comes again when it changes. `unidentified`
+   * counts the addresses of which nobody knows whose they are.
+   */
+  | { readonly kind: 'members'; readonly ids: readonly ServerId[]; readonly unidentified: number }
   | { readonly kind: 'message'; readonly from: ServerId; readonly message: PeerMessage }

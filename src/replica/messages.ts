@@ -17,13 +17,19 @@ export type PeerMessage =
       readonly updates: readonly Update[]
       readonly more: boolean
     }
-  /** Asks for what the sender lacks, of all origins but those in `except`. `applied` is its whole cut. */
+  /**
+   * Asks for what the sender lacks, of all origins but those in `except`. `applied` is its whole cut. `snapshot`
+   * is the number of the snapshot that is under way, to go on with; absent to begin.
+   */
   | {
       readonly kind: 'pull'
       readonly pull: number
       readonly applied: Cut
       readonly except: readonly Origin[]
+      readonly snapshot?: number
     }
+  /** An answer to a pull that the log does not reach: a part of the sender's state (R8). */
+  | ({ readonly kind: 'snapshot'; readonly pull: number } & SnapshotPage)
   /** Entries of the sender's cut: the whole on connecting, later those that have changed. */
   | { readonly kind: 'cut'; readonly entries: Cut }
   /** The state of the sender's outgoing link to the receiver: a lab's theatre, which is not routed around. */
@@ -43,6 +49,53 @@ export type PeerMessage =
       readonly keys: readonly VersionKeys[]
     }
 
+/**
+ * A part of a snapshot. What comes later replaces what came before: a key whose `first` sibling comes again is
+ * told anew, and so are a row and a session. So the pages may be made while writes go on; all of them together
+ * are the sender's state at the moment of the last one, which alone has `applied`.
+ */
+export interface SnapshotPage {
+  /** Which snapshot of the sender's this is a part of. A first page of another number begins anew. */
+  readonly snapshot: number
+  /** Its place among the pages of its snapshot: 1, 2, … A page out of its place ends the snapshot. */
+  readonly page: number
+  /** Siblings and tombstones; those of one key follow each other. */
+  readonly siblings: readonly SnapshotSibling[]
+  /** Rows of the matrix of R5. */
+  readonly rows: readonly SnapshotRow[]
+  /** The answers that are kept for retried requests (R10). */
+  readonly sessions: readonly SessionRecord[]
+  /** On the last page only: what the whole is a snapshot of. */
+  readonly applied?: Cut
+}
+
+export interface SnapshotSibling extends Sibling {
+  readonly key: string
+  /** Whether the key's siblings begin with it. */
+  readonly first?: true
+}
+
+export interface SnapshotRow {
+  readonly origin: Origin
+  readonly known: Cut
+}
+
+/** What is kept of one session's requests (R10). */
+export interface SessionRecord {
+  readonly session: string
+  /** The highest number whose answer was let go; 0 for none. At or below it, nothing is known. */
+  readonly letGo: number
+  readonly answers: readonly KeptAnswer[]
+}
+
+/** The first answer to a request. */
+export interface KeptAnswer {
+  readonly number: number
+  readonly version: Version
+  /** Of the writes, to tell a retry from another request under the same number. */
+  readonly fingerprint: number
+}
+
 /** What an update wrote to, told by somebody who has it. */
 export interface VersionKeys {
   readonly version: Version
@@ -61,15 +114,41 @@ export interface LinkState {
 /** What a client asks of the replica. Methods that concern the process alone never come here. */
 export type ClientRequest =
   | { readonly method: 'hello' }
-  | { readonly method: 'write'; readonly writes: readonly Write[] }
-  | { readonly method: 'read'; readonly keys: readonly string[] }
-  | { readonly method: 'keys'; readonly prefix: string; readonly from: string; readonly limit: number }
+  | ({
+      readonly method: 'write'
+      readonly writes: readonly Write[]
+      readonly request?: RequestStamp
+    } & Patience)
+  | ({ readonly method: 'read'; readonly keys: readonly string[] } & Patience)
+  | ({
+      readonly method: 'keys'
+      readonly prefix: string
+      readonly from: string
+      readonly limit: number
+    } & Patience)
   | { readonly method: 'watch'; readonly prefix: string; readonly since: 'now' | 'start' | Cut }
   | { readonly method: 'unwatch'; readonly watch: number }
-  | { readonly method: 'conflicts'; readonly prefix: string }
+  | ({ readonly method: 'conflicts'; readonly prefix: string } & Patience)
   | { readonly method: 'status' }
   | { readonly method: 'waiting' }
   | { readonly method: 'why'; readonly key: string }
+
+/** What must have been applied before a request is carried out, and how long that may take (R9). */
+export interface Patience {
+  readonly after?: Cut
+  /** In milliseconds, from its arrival. */
+  readonly timeoutMs?: number
+}
+
+/** Makes a write one that happens once, however often it is sent (R10). */
+export interface RequestStamp {
+  /** Whoever writes: a name that nobody else uses. */
+  readonly session: string
+  /** Rises within the session. */
+  readonly number: number
+  /** `true`: it may have been sent before. `again`: as `true`, and it is to be carried out where it is unknown. */
+  readonly retry?: true | 'again'
+}
 
 export type ClientResult =
   | { readonly method: 'hello'; readonly origin: Origin; readonly applied: Cut }
@@ -82,8 +161,30 @@ export type ClientResult =
   | { readonly method: 'status'; readonly status: ReplicaStatus }
   | { readonly method: 'waiting'; readonly waiting: readonly WaitingReport[] }
   | { readonly method: 'why'; readonly story: Story }
-  /** The request was understood and cannot be done; nothing was changed. */
-  | { readonly method: 'refused'; readonly reason: 'noSuchWatch' | 'tooManyWatches' | 'clockExhausted' }
+  /** What the request was to come after has not been applied here in time (R9); nothing was changed. */
+  | { readonly method: 'notCaughtUp'; readonly missing: readonly MissingEntry[] }
+  /** The request was understood and cannot be done; nothing was changed by it. */
+  | { readonly method: 'refused'; readonly reason: RefusalReason }
+
+export type RefusalReason =
+  | 'noSuchWatch'
+  | 'tooManyWatches'
+  | 'clockExhausted'
+  /** As many requests wait for their `after` as may. */
+  | 'tooManyWaiting'
+  /** A retry that this server knows nothing of: it may have happened elsewhere (R10). */
+  | 'outcomeUnknown'
+  /** Its session has used its number for other writes. */
+  | 'requestReused'
+
+/** An entry of a client's cut that is not applied here. */
+export interface MissingEntry {
+  readonly version: Version
+  /** Connected servers that have told that they applied it. */
+  readonly holders: readonly ServerId[]
+  /** Every member is connected, and none has it or can issue it any more. */
+  readonly lost: boolean
+}
 
 export interface KeyValue {
   readonly key: string
@@ -112,6 +213,15 @@ export interface ReplicaStatus {
   readonly conflicts: number
   /** Updates in the log. */
   readonly log: number
+  /** Their bytes. */
+  readonly logBytes: number
+  /** Runs of processes that have written something: the entries of `applied` (R12: kept, and counted). */
+  readonly origins: number
+  /** Sessions whose answers are kept, and how many answers that are (R10). */
+  readonly sessions: number
+  readonly answers: number
+  /** Requests that wait for what they are to come after (R9). */
+  readonly parked: number
   readonly watches: number
   /** What each connected server has told of its cut. */
   readonly peers: readonly { readonly id: ServerId; readonly origin: Origin; readonly applied: Cut }[]

@@ -1,9 +1,10 @@
 import type { ClientId } from './input.ts'
 import type { LogEntry } from './update-log.ts'
 import type { Update, Write } from './update.ts'
-import type { ClientResult, KeyVersions, PeerMessage } from './messages.ts'
+import type { ClientResult, KeyVersions, PeerMessage, SessionRecord, SnapshotRow } from './messages.ts'
 import type { Cut } from './cut.ts'
-import type { ServerId, Version } from './version.ts'
+import type { Origin, ServerId, Timestamp, Version } from './version.ts'
+import type { Siblings } from './key-space.ts'
 
 /**
  * What a step asks of the shell, in this order: that order is R6.
@@ -15,6 +16,8 @@ import type { ServerId, Version } from './version.ts'
 export interface Output {
   /** First: the updates applied by this step, in the order of application. */
   readonly persist: readonly LogEntry[]
+  /** After those, still before anything leaves: a snapshot that is being taken in (R8). */
+  readonly stage: readonly StageItem[]
   /** Then, in order for each peer. */
   readonly send: readonly { readonly to: ServerId; readonly message: PeerMessage }[]
   /** Then, in order for each client: pushes come before the reply, so a reader of its own write has seen it. */
@@ -31,6 +34,32 @@ export interface Output {
   readonly more: boolean
 }
 
+/** What becomes of the state on a disk while a snapshot is taken in: first beside it, then in its place. */
+export type StageItem =
+  /** A new snapshot begins; what was staged before is of no use. */
+  | { readonly kind: 'begin' }
+  /** A part of the state to come. A key, row or session that comes again replaces what came before. */
+  | { readonly kind: 'records'; readonly records: StateRecords }
+  /**
+   * What was staged is the state from now on, all at once. The next update has the position `position`, and the
+   * log reaches back no further than `logFloor`.
+   */
+  | { readonly kind: 'install'; readonly position: number; readonly applied: Cut; readonly logFloor: Cut }
+
+/** A part of a replica's state, as it is kept on a disk. */
+export interface StateRecords {
+  readonly keys: readonly KeyRecord[]
+  readonly rows: readonly SnapshotRow[]
+  readonly sessions: readonly SessionRecord[]
+}
+
+/** The siblings of one key, as they were when all updates before `position` had been applied, and no other. */
+export interface KeyRecord {
+  readonly key: string
+  readonly position: number
+  readonly siblings: Siblings
+}
+
 export type Notification = {
   readonly client: ClientId
   readonly watch: number
@@ -43,7 +72,10 @@ export type Notification = {
       /** Of those keys, the ones that have several siblings now, with all of them (R5). */
       readonly conflict: readonly KeyVersions[]
     }
+  /** `applied` holds all entries the first time, and then those that have changed since. */
   | { readonly kind: 'caughtUp'; readonly applied: Cut }
+  /** What this watch has been told is no longer known to be so: a fresh snapshot follows (R11). */
+  | { readonly kind: 'resync' }
 )
 
 export type ReplicaEvent =
@@ -65,5 +97,18 @@ export type ReplicaEvent =
   | { readonly kind: 'lost'; readonly update: Update; readonly waitsFor: readonly Version[] }
   /** A peer answered a pull with this many updates; `more` are to come. */
   | { readonly kind: 'pulled'; readonly from: ServerId; readonly count: number; readonly more: boolean }
+  /** A snapshot of a peer's state has been taken in: so many keys were new or newer. */
+  | { readonly kind: 'installed'; readonly from: ServerId; readonly keys: number }
+  /**
+   * A peer has more of an earlier run of this server than its folder had at the start: the folder is an older
+   * copy, was copied, or is new (R7). Nothing of it is lost, as it comes back from the peer.
+   */
+  | {
+      readonly kind: 'restored'
+      readonly peer: ServerId
+      readonly origin: Origin
+      readonly here: Timestamp
+      readonly there: Timestamp
+    }
   /** A key got a concurrent version. */
   | { readonly kind: 'conflict'; readonly key: string; readonly versions: readonly Version[] }

@@ -568,7 +568,7 @@ type MutableOutput = {
 }
 
 function emptyOutput(): MutableOutput {
-  return { persist: [], send: [], notify: [], reply: [], refuse: [], events: [], awaitDrain: [], more: false }
+  return { persist: [], stage: [], send: [], notify: [], reply: [], refuse: [], events: [], awaitDrain: [], more: false }
 }
 
 function versionOf(update: Update): Version {

@@ -31,6 +31,8 @@ export interface Update extends Version {
   readonly dependencies: Dependencies
   /** At least one; no key twice. */
   readonly writes: readonly Write[]
+  /** Which request of which session it carried out (R10); absent where the client gave none. */
+  readonly request?: { readonly session: string; readonly number: number }
 }
 
 /** The entries of {@link Update.dependencies}, typed: `Object.entries` would forget that they are origins. */
@@ -67,6 +69,7 @@ export function malformation(update: Update): string | undefined {
  */
 export function sizeOf(update: Update): number {
   let size = updateOverheadBytes + dependenciesOf(update).length * dependencyBytes
+  if (update.request !== undefined) size += requestOverheadBytes + update.request.session.length
   for (const write of update.writes) size += writeOverheadBytes + write.key.length + sizeOfValue(write.value)
   return size
 }
@@ -74,9 +77,11 @@ export function sizeOf(update: Update): number {
 /** An update's members without its dependencies and writes: names, an origin, two numbers. */
 const updateOverheadBytes = 100
 const dependencyBytes = 32
+const requestOverheadBytes = 48
 const writeOverheadBytes = 24
 
-function sizeOfValue(value: JsonValue | undefined): number {
+/** About how many bytes a value takes, counted as {@link sizeOf} does. */
+export function sizeOfValue(value: JsonValue | undefined): number {
   if (typeof value === 'string') return value.length + 2
   if (typeof value !== 'object' || value === null) return 8
   let size = 2
