@@ -1,7 +1,8 @@
 import { covers, entryOf, raise, type Cut, type MutableCut } from './cut.ts'
 import type { Limits, Timing } from './configuration.ts'
-import type { LinkState, PeerMessage } from './messages.ts'
-import type { LogEntry, UpdateLog } from './update-log.ts'
+import type { LinkState, PeerMessage, SnapshotPage } from './messages.ts'
+import { OutgoingSnapshot, type SnapshotState } from './outgoing-snapshot.ts'
+import type { LogEntry, LogPage, UpdateLog } from './update-log.ts'
 import type { Origin, ServerId, Timestamp, Version } from './version.ts'
 
 /**
@@ -13,6 +14,9 @@ import type { Origin, ServerId, Timestamp, Version } from './version.ts'
  * A push that is lost, refused or never sent needs no bookkeeping: the sender's cut shows it, nothing arrives,
  * and a moment later it is pulled. So any two connected servers make progress, whatever the third does.
  *
+ * Where the log does not reach back to what a puller has, the pull is answered with the first page of a snapshot of the
+ * whole state, and the puller asks for the next until it has the last (R12).
+ *
  * A link that a lab holds or delays is theatre: while it lasts, that peer's updates are pulled from nobody.
  */
 export class CatchUp {
@@ -20,8 +24,15 @@ export class CatchUp {
   readonly #own: Origin
   readonly #applied: Cut
   readonly #log: UpdateLog
+  readonly #state: SnapshotState
   readonly #limits: Limits
   readonly #timing: Timing
+  #snapshotNumber = 0
+  /** The other servers that there are, as far as this one has been told (R9); before that, it may be any. */
+  #members: { readonly ids: readonly ServerId[]; readonly unidentified: number } = {
+    ids: [],
+    unidentified: 1,
+  }
   /** Entries of `applied` that have risen since the peers were last told. */
   readonly #risen = new Set<Origin>()
   /** The pull that is under way; one at a time, so that no update is fetched twice. */
@@ -32,13 +43,14 @@ export class CatchUp {
     readonly own: Origin
     /** The replica's own, live. */
     readonly applied: Cut
-    readonly log: UpdateLog
+    readonly state: SnapshotState
     readonly limits: Limits
     readonly timing: Timing
   }) {
     this.#own = options.own
     this.#applied = options.applied
-    this.#log = options.log
+    this.#log = options.state.log
+    this.#state = options.state
     this.#limits = options.limits
     this.#timing = options.timing
   }
@@ -59,7 +71,9 @@ export class CatchUp {
     send.push({ to: peer.id, message: { kind: 'cut', entries: new Map(this.#applied) } })
     view.pushed = []
     view.pushedBytes = 0
-    view.behind = false
+    // Where the log does not reach back to what it has, the rest could only wait there.
+    view.behind = entryOf(view.applied, this.#own) < entryOf(this.#log.floor, this.#own)
+    if (view.behind) return
     const page = this.#log.page({ cut: view.applied, only: new Set([this.#own]), limits: this.#limits.page })
     for (const entry of page.entries) this.#recordPush(view, entry)
     if (page.entries.length > 0) send.push({ to: peer.id, message: updatesMessage(page.entries) })
@@ -71,6 +85,7 @@ export class CatchUp {
     const view = this.#peers.get(id)
     if (view?.origin !== origin) return false
     view.sends = false
+    view.snapshot = undefined
     if (this.#pull?.peer === id) this.#pull = undefined
     this.#forgetIfGone(view)
     return true
@@ -132,17 +147,49 @@ export class CatchUp {
     const view = this.#peers.get(id)
     if (view === undefined || !view.sends) return
     this.#learn(view, pull.applied, nowMs)
-    const page = this.#log.page({
-      cut: pull.applied,
-      except: new Set(pull.except),
-      limits: this.#limits.page,
-    })
-    if (!page.more && !pull.except.includes(this.#own)) {
+    const except = new Set(pull.except)
+    const isUnderWay = view.snapshot !== undefined && view.snapshot.number === pull.snapshot
+    if (except.size === 0 && (isUnderWay || !this.#log.reaches(pull.applied))) {
+      send.push({
+        to: id,
+        message: { kind: 'snapshot', pull: pull.pull, ...this.#snapshotPage(view, isUnderWay) },
+      })
+      return
+    }
+    view.snapshot = undefined
+    // A snapshot leaves no origin out: what lies behind a held link waits until it is released.
+    const page: LogPage = this.#log.reaches(pull.applied, except)
+      ? this.#log.page({ cut: pull.applied, except, limits: this.#limits.page })
+      : { entries: [], more: false }
+    if (!page.more && !except.has(this.#own)) {
       // It has pulled to the tip: from here on pushes follow without a gap.
       view.behind = false
     }
     const { updates } = updatesMessage(page.entries)
     send.push({ to: id, message: { kind: 'page', pull: pull.pull, updates, more: page.more } })
+  }
+
+  #snapshotPage(view: Peer, isUnderWay: boolean): SnapshotPage {
+    if (!isUnderWay) view.snapshot = this.#beginSnapshot()
+    const page = view.snapshot?.next(this.#applied, this.#limits.snapshotPage)
+    if (page === undefined) {
+      // More was applied while it was under way than the log keeps.
+      view.snapshot = this.#beginSnapshot()
+      return this.#snapshotPage(view, true)
+    }
+    if (page.applied !== undefined) view.snapshot = undefined
+    return page
+  }
+
+  #beginSnapshot(): OutgoingSnapshot {
+    return new OutgoingSnapshot(++this.#snapshotNumber, this.#state)
+  }
+
+  /** The next page of a snapshot that is coming from a peer is asked for. */
+  continueSnapshot(id: ServerId, snapshot: number, nowMs: number, send: Send[]): void {
+    const view = this.#peers.get(id)
+    this.#pull = undefined
+    if (view !== undefined && view.sends) this.#sendPull(view, nowMs, send, snapshot)
   }
 
   /** Whether a page answers the pull that is under way, and not one that was given up. */
@@ -201,6 +248,19 @@ export class CatchUp {
     return this.#peers.get(id)?.link.state === 'held'
   }
 
+  learnMembers(ids: readonly ServerId[], unidentified: number): void {
+    this.#members = { ids, unidentified }
+  }
+
+  /** Whether every other server that this one has been told of is connected in both directions (R9). */
+  get isWhole(): boolean {
+    if (this.#members.unidentified > 0) return false
+    return this.#members.ids.every((id) => {
+      const view = this.#peers.get(id)
+      return view !== undefined && view.sends && view.hears
+    })
+  }
+
   /** Whether a connected server runs under this origin, so that it can still issue updates. */
   canIssue(origin: Origin): boolean {
     return [...this.#peers.values()].some((view) => view.origin === origin)
@@ -239,6 +299,7 @@ export class CatchUp {
         fruitlessPulls: 0,
         pulledMs: 0,
         unansweredMs: -1,
+        snapshot: undefined,
       }
       this.#peers.set(id, view)
     }
@@ -314,7 +375,7 @@ export class CatchUp {
     return excepted
   }
 
-  #sendPull(view: Peer, nowMs: number, send: Send[]): void {
+  #sendPull(view: Peer, nowMs: number, send: Send[], snapshot?: number): void {
     const number = ++this.#pullNumber
     this.#pull = { number, peer: view.id, sentMs: nowMs }
     const message: PeerMessage = {
@@ -322,6 +383,7 @@ export class CatchUp {
       pull: number,
       applied: new Map(this.#applied),
       except: [...this.#excepted()],
+      ...(snapshot === undefined ? {} : { snapshot }),
     }
     send.push({ to: view.id, message })
   }
@@ -366,6 +428,8 @@ interface Peer extends PeerView {
   pulledMs: number
   /** When it last let a pull go unanswered; -1 for never. */
   unansweredMs: number
+  /** The snapshot that it is taking from us. */
+  snapshot: OutgoingSnapshot | undefined
 }
 
 /** What a page that was received means for whoever asked for it. */

@@ -14,6 +14,8 @@ export interface Limits {
   readonly buffer: BufferLimits
   /** One page of a pull, and of what is sent on connecting. */
   readonly page: PageLimits
+  /** One page of a snapshot: siblings, rows and sessions are counted alike. */
+  readonly snapshotPage: PageLimits
   /**
    * How many bytes of this server's own updates may be on their way to one peer. A peer that stops reading
    * is owed no more memory than this and a page; past it, it gets no pushes until it has pulled to the tip.
@@ -48,6 +50,8 @@ export interface Timing {
   readonly lostAfterMs: number
   /** How long `why` waits for what the other servers know. */
   readonly askTimeoutMs: number
+  /** How long a request waits for what it is to come after, where it does not say (R9). */
+  readonly patienceMs: number
   /** How often a live watch is told how far it has come, where anything has been applied since (R11). */
   readonly bookmarkEveryMs: number
 }
@@ -58,6 +62,8 @@ export const defaultLimits: Limits = {
   buffer: { updatesMax: 100_000, bytesMax: 64 << 20 },
   // A page takes a few milliseconds to apply, and fits a peer's frame whatever the size of its last update.
   page: { updatesMax: 1_000, bytesMax: 512 << 10 },
+  // Smaller, because what is counted here can take more bytes on the wire, and one value always fits.
+  snapshotPage: { updatesMax: 1_000, bytesMax: 256 << 10 },
   pushedBytesMax: 4 << 20,
   appliedPerStepMax: 1_000,
   watchesPerClientMax: 64,
@@ -73,5 +79,6 @@ export const defaultTiming: Timing = {
   pullTimeoutMs: 5_000,
   lostAfterMs: 60_000,
   askTimeoutMs: 500,
+  patienceMs: 5_000,
   bookmarkEveryMs: 10_000,
 }

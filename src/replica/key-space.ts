@@ -1,6 +1,7 @@
 import { SortedKeys } from './sorted-keys.ts'
+import { AppliedVersion, SurvivingUpdates } from './surviving-updates.ts'
 import type { JsonValue, Write } from './update.ts'
-import { compareVersions, type Version } from './version.ts'
+import { compareVersions, type Origin, type Timestamp, type Version } from './version.ts'
 
 /** A version of a key that no other version of that key has causally overwritten (R5). */
 export interface Sibling {
@@ -13,15 +14,25 @@ export interface Sibling {
 /** The siblings of one key, the winner first, then downwards by version (R4); never empty. */
 export type Siblings = readonly [Sibling, ...Sibling[]]
 
+/** A sibling that is held here, so that its version leads to its update's other keys. */
+export interface HeldSibling extends Sibling {
+  readonly version: AppliedVersion
+}
+
+export type HeldSiblings = readonly [HeldSibling, ...HeldSibling[]]
+
 /**
  * What every key holds: for each key the set of its siblings, at most one per origin.
  *
- * Invariant: two siblings of a key are concurrent, neither's origin had applied the other when it was written.
+ * Invariants: two siblings of a key are concurrent, neither's origin had applied the other when it was written.
  * The sets depend only on which updates were applied, not on their order. Both follow from R5 and from
- * updates being applied in causal order; this class relies on the caller for the latter.
+ * updates being applied in causal order; this class relies on the caller for the latter. A version is in
+ * {@link survivors} with exactly those keys that have it among their siblings.
  */
 export class KeySpace {
-  readonly #siblings = new Map<string, Siblings>()
+  /** The same as updates in the order of application. */
+  readonly survivors = new SurvivingUpdates()
+  readonly #siblings = new Map<string, HeldSiblings>()
   readonly #sorted = new SortedKeys()
   #tombstones = 0
   /** Keys with more than one sibling: few, so that they are sorted only when somebody asks. */
@@ -42,35 +53,46 @@ export class KeySpace {
     return this.#conflicting.size
   }
 
-  siblingsOf(key: string): Siblings | undefined {
+  siblingsOf(key: string): HeldSiblings | undefined {
     return this.#siblings.get(key)
   }
 
   /**
    * Takes one write of an update that is being applied: what it has seen it overwrites, the rest stays (R5).
    *
+   * @param version of the update: one object for all its writes, with the position that it is applied at.
    * @param overwrites whether the update's origin had applied the given version when it issued the update.
    * @returns the key's siblings from now on.
    */
-  apply(write: Write, version: Version, overwrites: (version: Version) => boolean): Siblings {
-    const written: Sibling =
+  apply(write: Write, version: AppliedVersion, overwrites: (version: Version) => boolean): HeldSiblings {
+    const written: HeldSibling =
       write.deleted === true ? { version, deleted: true } : { version, value: write.value }
     const before = this.#siblings.get(write.key)
-    let after: Siblings = [written]
-    if (before === undefined) {
-      this.#sorted.add(write.key)
-    } else if (before.length > 1 || !overwrites(before[0].version)) {
+    let after: HeldSiblings = [written]
+    if (before !== undefined && (before.length > 1 || !overwrites(before[0].version))) {
       const rest = before.filter((sibling) => !overwrites(sibling.version))
-      after = [written, ...rest].toSorted((a, b) => compareVersions(b.version, a.version)) as [
-        Sibling,
-        ...Sibling[],
-      ]
+      after = [written, ...rest].toSorted(byVersionDownwards) as unknown as HeldSiblings
+    }
+    this.#hold(write.key, before, after)
+    return after
+  }
+
+  /** Fills a key space that is empty with what was kept of another. Until it is finished, nobody walks the survivors. */
+  restoration(): Restoration {
+    return new Restoration(this.survivors, (key, siblings) => this.#hold(key, undefined, siblings))
+  }
+
+  /** All that follows from a key's having other siblings than before. */
+  #hold(key: string, before: HeldSiblings | undefined, after: HeldSiblings): void {
+    if (before === undefined) this.#sorted.add(key)
+    else for (const { version } of before) if (!isAmong(after, version)) this.survivors.remove(version, key)
+    for (const { version } of after) {
+      if (before === undefined || !isAmong(before, version)) this.survivors.add(version, key)
     }
     this.#tombstones += tombstoneOf(after) - tombstoneOf(before)
-    if (after.length > 1) this.#conflicting.add(write.key)
-    else this.#conflicting.delete(write.key)
-    this.#siblings.set(write.key, after)
-    return after
+    if (after.length > 1) this.#conflicting.add(key)
+    else this.#conflicting.delete(key)
+    this.#siblings.set(key, after)
   }
 
   /** Keys with a value that start with `prefix`, sorted by code unit, at or after `from`. */
@@ -85,25 +107,82 @@ export class KeySpace {
   }
 
   /** Keys with more than one sibling that start with `prefix`, sorted. */
-  conflicts(prefix: string): readonly { readonly key: string; readonly siblings: Siblings }[] {
+  conflicts(prefix: string): readonly { readonly key: string; readonly siblings: HeldSiblings }[] {
     return [...this.#conflicting]
       .filter((key) => key.startsWith(prefix))
       .toSorted(byCodeUnit)
-      .map((key) => ({ key, siblings: this.#siblings.get(key) as Siblings }))
+      .map((key) => ({ key, siblings: this.#siblings.get(key) as HeldSiblings }))
   }
 
   /** All keys, tombstones too, sorted, with their siblings. */
-  *entries(): Generator<readonly [string, Siblings], void, undefined> {
+  *entries(): Generator<readonly [string, HeldSiblings], void, undefined> {
     yield* this.#scan('', '')
   }
 
-  *#scan(prefix: string, from: string): Generator<readonly [string, Siblings], void, undefined> {
+  *#scan(prefix: string, from: string): Generator<readonly [string, HeldSiblings], void, undefined> {
     for (const key of this.#sorted.from(from > prefix ? from : prefix)) {
       if (!key.startsWith(prefix)) return
-      yield [key, this.#siblings.get(key) as Siblings]
+      yield [key, this.#siblings.get(key) as HeldSiblings]
     }
   }
 }
+
+/**
+ * Brings back a key space from a disk (R6). Each key is restored as it was at some moment; then the log is replayed,
+ * each update to those of its keys that were kept before it was applied. The caller sees to which those are.
+ *
+ * Invariant: equal versions are one object, whether they come with several keys or with the log, as in a key space
+ * that was never away.
+ */
+export class Restoration {
+  readonly #survivors: SurvivingUpdates
+  readonly #hold: (key: string, siblings: HeldSiblings) => void
+  /** By origin and timestamp: a key of both in one would be a million strings. */
+  readonly #versions = new Map<Origin, Map<Timestamp, AppliedVersion>>()
+
+  /** Made by {@link KeySpace.restoration}. */
+  constructor(survivors: SurvivingUpdates, hold: (key: string, siblings: HeldSiblings) => void) {
+    this.#survivors = survivors
+    this.#hold = hold
+  }
+
+  /** Sets the siblings of a key that has none yet, the winner first. To be called for all keys before the log. */
+  restore(key: string, siblings: Siblings): void {
+    const held = siblings.map((sibling) => ({
+      ...sibling,
+      version: this.locate(sibling.version, unknownPosition),
+    }))
+    this.#hold(key, held as unknown as HeldSiblings)
+  }
+
+  /**
+   * The one object for a version, for {@link KeySpace.apply}. To be called for every update of the log, applied anew
+   * or not: only the log knows the positions.
+   */
+  locate(version: Version, position: number): AppliedVersion {
+    let versions = this.#versions.get(version.origin)
+    if (versions === undefined) {
+      versions = new Map()
+      this.#versions.set(version.origin, versions)
+    }
+    let located = versions.get(version.timestamp)
+    if (located === undefined) {
+      located = new AppliedVersion(version, position)
+      versions.set(version.timestamp, located)
+    } else if (position > located.position) {
+      located.moveTo(position)
+    }
+    return located
+  }
+
+  /** @param gaplessFrom the position from which on the log has all updates, as {@link SurvivingUpdates.sort} takes it. */
+  finish(gaplessFrom: number): void {
+    this.#survivors.sort(gaplessFrom)
+  }
+}
+
+/** Before all positions of a log. */
+const unknownPosition = -1
 
 /** One page of a listing; `next` is where the following page begins, absent on the last. */
 export interface KeyPage {
@@ -113,6 +192,15 @@ export interface KeyPage {
 
 function tombstoneOf(siblings: Siblings | undefined): number {
   return siblings?.[0].deleted === true ? 1 : 0
+}
+
+function isAmong(siblings: HeldSiblings, version: AppliedVersion): boolean {
+  for (const sibling of siblings) if (sibling.version === version) return true
+  return false
+}
+
+function byVersionDownwards(a: Sibling, b: Sibling): number {
+  return compareVersions(b.version, a.version)
 }
 
 function byCodeUnit(a: string, b: string): number {

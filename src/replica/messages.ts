@@ -34,11 +34,14 @@ export type PeerMessage =
   | { readonly kind: 'cut'; readonly entries: Cut }
   /** The state of the sender's outgoing link to the receiver: a lab's theatre, which is not routed around. */
   | { readonly kind: 'link'; readonly state: LinkState }
-  /** Asks what the receiver knows of versions that the sender lacks, and of a key. Serves `why`. */
+  /**
+   * Asks what the receiver knows of versions that the sender lacks, and of a key, for `why`; without a key, only for
+   * its cut, which goes before the answer.
+   */
   | {
       readonly kind: 'ask'
       readonly question: number
-      readonly key: string
+      readonly key?: string
       readonly versions: readonly Version[]
     }
   /** Answers `ask`. */

@@ -38,11 +38,14 @@ export interface Output {
 export type StageItem =
   /** A new snapshot begins; what was staged before is of no use. */
   | { readonly kind: 'begin' }
-  /** A part of the state to come. A key, row or session that comes again replaces what came before. */
+  /**
+   * A part of what the snapshot changes. A key, row or session that comes again replaces what came before; what never
+   * comes stays as it is.
+   */
   | { readonly kind: 'records'; readonly records: StateRecords }
   /**
-   * What was staged is the state from now on, all at once. The next update has the position `position`, and the
-   * log reaches back no further than `logFloor`.
+   * What was staged is part of the state from now on, all at once. The next update has the position `position`, and
+   * what lies before the log is covered by `logFloor`. Between `begin` and this, nothing else changes the state.
    */
   | { readonly kind: 'install'; readonly position: number; readonly applied: Cut; readonly logFloor: Cut }
 

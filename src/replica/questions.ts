@@ -30,9 +30,14 @@ export class Questions {
   }): { readonly number: number; readonly question: Question } {
     const { asked, ...rest } = options
     const question: Question = { ...rest, unanswered: new Set(asked), siblings: [], keysOf: new Map() }
-    const number = this.#next++
+    const number = this.nextNumber()
     this.#open.set(number, question)
     return { number, question }
+  }
+
+  /** A number that no other question has. */
+  nextNumber(): number {
+    return this.#next++
   }
 
   answer(from: ServerId, told: Extract<PeerMessage, { kind: 'tell' }>): void {

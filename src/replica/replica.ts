@@ -1,15 +1,34 @@
 import { CatchUp, type PageReceipt } from './catch-up.ts'
 import { CausalBuffer, type WaitingUpdate } from './causal-buffer.ts'
 import type { Configuration } from './configuration.ts'
-import { covers, entryOf, raise, type Cut, type MutableCut } from './cut.ts'
+import { covers, coversCut, entryOf, raise, type Cut, type MutableCut } from './cut.ts'
+import { Enquiry } from './enquiry.ts'
+import { fingerprintOf } from './fingerprint.ts'
+import { IncomingSnapshot } from './incoming-snapshot.ts'
 import type { ClientId, Input } from './input.ts'
-import { KeySpace } from './key-space.ts'
-import type { ClientRequest, ClientResult, KeyValue, MissingVersion, PeerMessage, Story } from './messages.ts'
+import { KeySpace, type Siblings } from './key-space.ts'
+import { KnownMatrix } from './known-matrix.ts'
+import type {
+  ClientRequest,
+  ClientResult,
+  KeyValue,
+  MissingEntry,
+  MissingVersion,
+  Patience,
+  PeerMessage,
+  SessionRecord,
+  Story,
+} from './messages.ts'
 import type { Output } from './output.ts'
+import { ParkedRequests, type ParkedRequest } from './parked-requests.ts'
 import { Questions, versionKey, type Question } from './questions.ts'
+import type { Recovered } from './recovered.ts'
+import { RequestTable } from './request-table.ts'
+import { SnapshotInstallation } from './snapshot-installation.ts'
+import { AppliedVersion } from './surviving-updates.ts'
 import { UpdateLog, type LogEntry } from './update-log.ts'
-import { dependenciesOf, malformation, sizeOf, type Update, type Write } from './update.ts'
-import { serverOf, showVersion, type Origin, type ServerId, type Version } from './version.ts'
+import { dependenciesOf, malformation, sizeOf, type Update } from './update.ts'
+import { serverOf, showVersion, type Origin, type ServerId, type Timestamp, type Version } from './version.ts'
 import { Watches } from './watches.ts'
 
 /**
@@ -23,6 +42,7 @@ import { Watches } from './watches.ts'
  * - `applied` is causally closed: if it covers an update, it covers all that the update's origin had applied.
  * - `clock` is the highest timestamp that `applied` covers, and nothing else raises it (R1).
  * - Every update in the log is covered by `applied`, and none that waits is.
+ * - What `applied` covers is in the log, or `logFloor` covers it (R8).
  * - Row o of `known` is what o had applied when it issued the update (`applied[o]`, o) (R5).
  */
 export class Replica {
@@ -30,13 +50,24 @@ export class Replica {
   readonly #origin: Origin
   readonly #applied: MutableCut = new Map()
   #clock = 0
-  /** The matrix of R5: rows by origin, each without an entry for its own origin (that is `previous`). */
-  readonly #known = new Map<Origin, MutableCut>()
+  readonly #known = new KnownMatrix()
   /** Where `applied` is above this server's own row of `known`: the dependencies of its next update (R2). */
   readonly #risenSinceOwn: MutableCut = new Map()
   readonly #keySpace = new KeySpace()
-  readonly #log = new UpdateLog()
+  readonly #log: UpdateLog
+  readonly #requests: RequestTable
   readonly #buffer: CausalBuffer
+  readonly #parked: ParkedRequests
+  /** Parked requests and watches that look as if they waited for something lost. */
+  readonly #enquiry = new Enquiry<Doubt>()
+  /** Watches that go on from a cut which is not all applied here, by their numbers. */
+  readonly #expectant = new Map<number, ExpectantWatch>()
+  /** What the folder held of this server's earlier runs, and what has been said of it since; without one, none. */
+  readonly #former: MutableCut | undefined
+  #incoming: IncomingSnapshot | undefined
+  /** While it is under way nothing else happens: what comes is held. */
+  #installation: { readonly work: SnapshotInstallation; readonly pull: number } | undefined
+  #held: Input[] = []
   /** A page whose last updates may still be among the woken; the next is asked for when they are applied. */
   #pageTaken: (PageReceipt & { readonly from: ServerId }) | undefined
   readonly #catchUp: CatchUp
@@ -46,39 +77,79 @@ export class Replica {
   #sweptMs = 0
   #examined = 0
 
-  constructor(configuration: Configuration) {
+  /** @param recovered what a disk has kept, where there is one; also where it was empty. */
+  constructor(configuration: Configuration, recovered?: Recovered) {
     const { origin, limits, timing } = configuration
     this.#configuration = configuration
     this.#origin = origin
+    this.#log = new UpdateLog(limits.log)
+    this.#requests = new RequestTable(limits.requests)
     this.#buffer = new CausalBuffer(limits.buffer)
-    this.#catchUp = new CatchUp({ own: origin, applied: this.#applied, log: this.#log, limits, timing })
+    this.#parked = new ParkedRequests({ max: limits.parkedMax })
+    const state = {
+      log: this.#log,
+      keySpace: this.#keySpace,
+      known: this.#known,
+      requests: this.#requests,
+    }
+    this.#catchUp = new CatchUp({ own: origin, applied: this.#applied, state, limits, timing })
     this.#watches = new Watches({
       log: this.#log,
       keySpace: this.#keySpace,
       pageUpdatesMax: limits.page.updatesMax,
       examinedPerStepMax: limits.appliedPerStepMax,
+      bookmarkEveryMs: timing.bookmarkEveryMs,
     })
+    if (recovered === undefined) return
+    this.#recover(recovered)
+    const former = [...this.#applied].filter(([past]) => serverOf(past) === configuration.server)
+    this.#former = new Map(former)
   }
 
   /** The only way in. Synchronous, total and deterministic; throws only on a defect of its own. */
   step(input: Input): Output {
     const output = emptyOutput()
-    this.#accept(input, output)
+    if (this.#installation !== undefined) {
+      this.#hold(input)
+      this.#install(output, this.#installation)
+      output.more = true
+      return output
+    }
+    if (this.#held.length === 0) {
+      this.#accept(input, output)
+    } else {
+      this.#hold(input)
+      for (const held of this.#held.splice(0, heldPerStepMax)) this.#accept(held, output)
+    }
     this.#drain(output)
+    this.#serveParked(output)
     if (this.#pageTaken !== undefined && this.#buffer.wokenCount === 0) {
       this.#catchUp.receivePage(this.#pageTaken.from, this.#pageTaken, this.#nowMs, output.send)
       this.#pageTaken = undefined
     }
     if (input.kind === 'tick') {
+      this.#refuseExpired(output)
       if (this.#nowMs - this.#sweptMs >= sweepEveryMs) this.#sweep(output)
       this.#catchUp.tick(this.#nowMs, output.send)
     }
+    this.#enquire(output)
     if (input.kind === 'tick' || input.kind === 'continue' || input.kind === 'clientDrained') {
-      output.awaitDrain.push(...this.#watches.catchUp(this.#applied, output.notify))
+      output.awaitDrain.push(...this.#watches.catchUp(this.#applied, this.#nowMs, output.notify))
     }
     this.#answerQuestions(output)
-    output.more = this.#buffer.wokenCount > 0 || this.#watches.anyDue
+    output.more =
+      this.#buffer.wokenCount > 0 ||
+      this.#parked.readyCount > 0 ||
+      this.#watches.anyDue ||
+      this.#installation !== undefined ||
+      this.#held.length > 0
     return output
+  }
+
+  /** Time goes on while a snapshot is taken in; all else waits for its end. */
+  #hold(input: Input): void {
+    if (input.kind === 'tick') this.#nowMs = Math.max(this.#nowMs, input.nowMs)
+    else if (input.kind !== 'continue') this.#held.push(input)
   }
 
   get applied(): Cut {
@@ -102,9 +173,76 @@ export class Replica {
     return this.#keySpace.entries()
   }
 
+  siblingsOf(key: string): Siblings | undefined {
+    return this.#keySpace.siblingsOf(key)
+  }
+
   /** Row `origin` of the matrix of R5; undefined before its first update is applied here. */
   knownBy(origin: Origin): Cut | undefined {
-    return this.#known.get(origin)
+    return this.#known.row(origin)
+  }
+
+  /** What is kept of a session's requests (R10). */
+  sessionRecord(session: string): SessionRecord | undefined {
+    return this.#requests.sessionRecord(session)
+  }
+
+  /** The position of the oldest update in the log. */
+  get logStart(): number {
+    return this.#log.start
+  }
+
+  /** The position of the next update. */
+  get logEnd(): number {
+    return this.#log.end
+  }
+
+  /** Covers what was applied and is no longer in the log (R8). */
+  get logFloor(): Cut {
+    return this.#log.floor
+  }
+
+  // ── starting from a disk ───────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Takes up a checkpoint, and applies what the log has after it. No output comes of that: all of it had happened.
+   * Each update is applied to those of its keys whose records are older than it.
+   */
+  #recover(recovered: Recovered): void {
+    const restoration = this.#keySpace.restoration()
+    const newer = new Map<string, number>()
+    for (const { key, position, siblings } of recovered.keys) {
+      restoration.restore(key, siblings)
+      if (position > recovered.checkpoint) newer.set(key, position)
+    }
+    for (const { origin, known } of recovered.rows) this.#known.merge(origin, known)
+    for (const session of recovered.sessions) this.#requests.merge(session)
+    for (const [origin, timestamp] of recovered.applied) this.#rise(origin, timestamp)
+    this.#log.skipTo(0, recovered.logFloor)
+    for (const { position, entry } of recovered.log) {
+      this.#log.skipTo(position, nothing)
+      this.#log.append(entry)
+      const { update } = entry
+      const version = restoration.locate(update, position)
+      if (position < recovered.checkpoint) continue
+      const overwrites = this.#known.learn(update)
+      for (const write of update.writes) {
+        if ((newer.get(write.key) ?? 0) <= position) this.#keySpace.apply(write, version, overwrites)
+      }
+      this.#rise(update.origin, update.timestamp)
+      if (update.request !== undefined) {
+        this.#requests.record(update.request, version, fingerprintOf(update.writes))
+      }
+    }
+    this.#log.skipTo(recovered.logEnd, nothing)
+    // The records come in the order of their keys; what a watch reads of the state is to come in a causal one.
+    restoration.finish(Math.max(this.#log.start, this.#log.gapEnd))
+  }
+
+  #rise(origin: Origin, timestamp: Timestamp): void {
+    if (!raise(this.#applied, origin, timestamp)) return
+    this.#clock = Math.max(this.#clock, timestamp)
+    if (origin !== this.#origin) this.#risenSinceOwn.set(origin, timestamp)
   }
 
   #accept(input: Input, output: MutableOutput): void {
@@ -125,6 +263,10 @@ export class Replica {
         return
       case 'clientGone':
         this.#watches.closeAll(input.client)
+        this.#parked.forgetClient(input.client)
+        for (const [number, { client }] of this.#expectant) {
+          if (client === input.client) this.#expectant.delete(number)
+        }
         this.#questions.forgetClient(input.client)
         return
       case 'linkUp':
@@ -133,14 +275,22 @@ export class Replica {
           this.#nowMs,
           output.send,
         )
+        this.#compareFormer(input.peer, input.applied, output)
         return
       case 'linkDown':
+        this.#enquiry.abandon()
+        this.#forgetIncoming(input.peer)
         if (this.#catchUp.linkDown(input.peer, input.origin)) this.#questions.forgetServer(input.peer)
         return
       case 'peerHeard':
         this.#catchUp.peerHeard(input.peer, input.origin)
         return
+      case 'members':
+        this.#catchUp.learnMembers(input.ids, input.unidentified)
+        return
       case 'peerSilent':
+        this.#enquiry.abandon()
+        this.#forgetIncoming(input.peer)
         if (this.#catchUp.peerSilent(input.peer, input.origin)) this.#questions.forgetServer(input.peer)
         return
       case 'message':
@@ -153,13 +303,110 @@ export class Replica {
 
   #request(input: Extract<Input, { kind: 'request' }>, output: MutableOutput): void {
     const { client, id, request } = input
+    const after = afterOf(request)
+    if (after === undefined || coversCut(this.#applied, after)) {
+      this.#carryOut(input, output)
+    } else if (this.#parked.isFull) {
+      output.reply.push({ client, id, result: { method: 'refused', reason: 'tooManyWaiting' } })
+    } else {
+      const patience = (request as Patience).timeoutMs ?? this.#configuration.timing.patienceMs
+      const parked = { client, id, request, after, deadlineMs: this.#nowMs + patience }
+      this.#parked.park(parked, this.#applied)
+    }
+  }
+
+  #carryOut(asked: Omit<Extract<Input, { kind: 'request' }>, 'kind'>, output: MutableOutput): void {
+    const { client, id, request } = asked
     if (request.method === 'why') {
       this.#ask({ client, id, key: request.key }, output)
       return
     }
-    const result =
-      request.method === 'write' ? this.#write(request.writes, output) : this.#answer(client, request)
+    const result = request.method === 'write' ? this.#write(request, output) : this.#answer(client, request)
     output.reply.push({ client, id, result })
+  }
+
+  /** Carries out what has been waited for, up to a bound, so that no step is long (R9). */
+  #serveParked(output: MutableOutput): void {
+    for (let count = 0; count < this.#configuration.limits.appliedPerStepMax; count++) {
+      const ready = this.#parked.takeReady()
+      if (ready === undefined) return
+      this.#carryOut(ready, output)
+    }
+  }
+
+  #refuseExpired(output: MutableOutput): void {
+    for (const { client, id, after } of this.#parked.takeExpired(this.#nowMs)) {
+      const result = { method: 'notCaughtUp', missing: this.#missingEntries(after) } as const
+      output.reply.push({ client, id, result })
+    }
+  }
+
+  #missingEntries(after: Cut): readonly MissingEntry[] {
+    return [...this.#uncovered(after)].map((version) => ({
+      version,
+      holders: this.#catchUp.holdersOf(version),
+      lost: false,
+    }))
+  }
+
+  *#uncovered(after: Cut): Generator<Version, void, undefined> {
+    for (const [origin, timestamp] of after) {
+      if (entryOf(this.#applied, origin) < timestamp) yield { origin, timestamp }
+    }
+  }
+
+  /**
+   * Finds out whether what is waited for still exists (R9). While every member is connected and none shows it, each
+   * is asked for its cut; if none shows it then either, it is lost, and whoever waits for it is told at once.
+   */
+  #enquire(output: MutableOutput): void {
+    if (this.#parked.size === 0 && this.#expectant.size === 0) return
+    for (const doubt of this.#enquiry.takeSettled(this.#nowMs)) this.#judge(doubt, output)
+    if (this.#enquiry.isOpen || !this.#catchUp.isWhole) return
+    const doubts: Doubt[] = []
+    for (const parked of this.#parked) {
+      if (doubts.length === doubtsMax) break
+      if (this.#anyLooksLost(parked.after)) doubts.push({ kind: 'request', parked })
+    }
+    for (const [number, watch] of this.#expectant) {
+      if (coversCut(this.#applied, watch.since)) this.#expectant.delete(number)
+      else if (this.#anyLooksLost(watch.since)) doubts.push({ kind: 'watch', number, watch })
+    }
+    if (doubts.length === 0) return
+    const asked = [...this.#catchUp.peers.keys()]
+    const number = this.#questions.nextNumber()
+    for (const to of asked) output.send.push({ to, message: { kind: 'ask', question: number, versions: [] } })
+    const deadlineMs = this.#nowMs + this.#configuration.timing.askTimeoutMs
+    this.#enquiry.begin({ number, asked, doubts, deadlineMs })
+    // Who has no peers has nobody to ask.
+    for (const doubt of this.#enquiry.takeSettled(this.#nowMs)) this.#judge(doubt, output)
+  }
+
+  #judge(doubt: Doubt, output: MutableOutput): void {
+    if (doubt.kind === 'watch') {
+      const { number, watch } = doubt
+      if (!this.#expectant.has(number) || !this.#anyLooksLost(watch.since)) return
+      this.#expectant.delete(number)
+      this.#watches.resync(watch.client, number)
+      return
+    }
+    const { parked } = doubt
+    if (!this.#anyLooksLost(parked.after) || !this.#parked.remove(parked)) return
+    const { client, id, after } = parked
+    const missing = this.#missingEntries(after).map((entry) => ({
+      ...entry,
+      lost: this.#looksLost(entry.version),
+    }))
+    output.reply.push({ client, id, result: { method: 'notCaughtUp', missing } })
+  }
+
+  #anyLooksLost(after: Cut): boolean {
+    for (const version of this.#uncovered(after)) if (this.#looksLost(version)) return true
+    return false
+  }
+
+  #looksLost(version: Version): boolean {
+    return this.#catchUp.isWhole && this.#isLost(version)
   }
 
   #answer(client: ClientId, request: Exclude<ClientRequest, { method: 'write' | 'why' }>): ClientResult {
@@ -174,11 +421,16 @@ export class Replica {
         if (this.#watches.countOf(client) >= this.#configuration.limits.watchesPerClientMax) {
           return { method: 'refused', reason: 'tooManyWatches' }
         }
-        const watch = this.#watches.open(client, request.prefix, request.since)
+        const { since } = request
+        const watch = this.#watches.open(client, request.prefix, since)
+        if (typeof since !== 'string' && !coversCut(this.#applied, since)) {
+          this.#expectant.set(watch, { client, since })
+        }
         return { method: 'watch', watch, applied: new Map(this.#applied) }
       }
       case 'unwatch': {
         const closed = this.#watches.close(client, request.watch)
+        if (closed) this.#expectant.delete(request.watch)
         return closed ? { method: 'unwatch' } : { method: 'refused', reason: 'noSuchWatch' }
       }
       case 'conflicts': {
@@ -197,7 +449,12 @@ export class Replica {
             keys: this.#keySpace.keyCount,
             tombstones: this.#keySpace.tombstoneCount,
             conflicts: this.#keySpace.conflictCount,
-            log: this.#log.end,
+            log: this.#log.length,
+            logBytes: this.#log.bytes,
+            origins: this.#applied.size,
+            sessions: this.#requests.sessionCount,
+            answers: this.#requests.answerCount,
+            parked: this.#parked.size,
             watches: this.#watches.count,
             peers: [...this.#catchUp.peers.values()].map(({ id, origin, applied }) => ({
               id,
@@ -226,8 +483,22 @@ export class Replica {
     return { key, winner: siblings[0], conflicts: siblings.slice(1) }
   }
 
-  /** Stamps a client's write (R1, R2) and applies it: nothing here can make it wait. */
-  #write(writes: readonly Write[], output: MutableOutput): ClientResult {
+  /** Stamps a client's write (R1, R2) and applies it, unless it is a retry of one that has been (R10). */
+  #write(request: Extract<ClientRequest, { method: 'write' }>, output: MutableOutput): ClientResult {
+    const { writes, request: stamp } = request
+    const fingerprint = stamp === undefined ? 0 : fingerprintOf(writes)
+    if (stamp !== undefined) {
+      const recognition = this.#requests.recognise(stamp, fingerprint)
+      switch (recognition.kind) {
+        case 'known':
+          return { method: 'write', version: recognition.version }
+        case 'other':
+          return { method: 'refused', reason: 'requestReused' }
+        case 'unknown':
+          return { method: 'refused', reason: 'outcomeUnknown' }
+        case 'new':
+      }
+    }
     if (this.#clock >= Number.MAX_SAFE_INTEGER) return { method: 'refused', reason: 'clockExhausted' }
     const update: Update = {
       origin: this.#origin,
@@ -235,6 +506,7 @@ export class Replica {
       previous: entryOf(this.#applied, this.#origin),
       dependencies: Object.fromEntries(this.#risenSinceOwn),
       writes,
+      ...(stamp === undefined ? {} : { request: { session: stamp.session, number: stamp.number } }),
     }
     const entry: LogEntry = { update, bytes: sizeOf(update) }
     output.events.push({ kind: 'taken', update })
@@ -253,11 +525,15 @@ export class Replica {
       case 'page':
         this.#receivePage(from, message, output)
         return
+      case 'snapshot':
+        this.#receiveSnapshot(from, message, output)
+        return
       case 'pull':
         this.#catchUp.answerPull(from, message, this.#nowMs, output.send)
         return
       case 'cut':
         this.#catchUp.receiveCut(from, message.entries, this.#nowMs)
+        this.#compareFormer(from, message.entries, output)
         return
       case 'link':
         this.#catchUp.receiveLink(from, message.state)
@@ -269,6 +545,7 @@ export class Replica {
         return
       case 'tell':
         this.#questions.answer(from, message)
+        this.#enquiry.answer(from, message.question)
         return
     }
   }
@@ -282,6 +559,107 @@ export class Replica {
     if (count > 0) output.events.push({ kind: 'pulled', from, count, more: page.more })
     if (!this.#catchUp.isAwaited(page.pull)) return
     this.#pageTaken = { from, pull: page.pull, more: page.more, isFruitful: count > 0 }
+  }
+
+  /** A part of a peer's state has come, or all of it is there (R8). */
+  #receiveSnapshot(
+    from: ServerId,
+    page: Extract<PeerMessage, { kind: 'snapshot' }>,
+    output: MutableOutput,
+  ): void {
+    if (!this.#catchUp.isAwaited(page.pull)) return
+    if (this.#incoming?.expects(from, page) !== true)
+      this.#incoming = new IncomingSnapshot(from, page.snapshot)
+    const incoming = this.#incoming
+    // A snapshot of which the beginning was missed, or one that comes round a held link, is not looked at.
+    if (!incoming.expects(from, page) || this.#catchUp.detoursBy(from).size > 0) {
+      this.#incoming = undefined
+      this.#catchUp.receivePage(
+        from,
+        { pull: page.pull, more: false, isFruitful: false },
+        this.#nowMs,
+        output.send,
+      )
+      return
+    }
+    const broken = incoming.take(page) ?? this.#forgery(incoming)
+    if (broken !== undefined) {
+      this.#incoming = undefined
+      output.refuse.push({ peer: from, reason: `its snapshot is refused: ${broken}` })
+    } else if (incoming.applied === undefined) {
+      this.#catchUp.continueSnapshot(from, page.snapshot, this.#nowMs, output.send)
+    } else {
+      this.#incoming = undefined
+      const own = {
+        keySpace: this.#keySpace,
+        known: this.#known,
+        requests: this.#requests,
+        applied: new Map(this.#applied),
+        position: this.#log.end,
+      }
+      const work = new SnapshotInstallation(incoming, incoming.applied, own)
+      this.#installation = { work, pull: page.pull }
+      output.stage.push({ kind: 'begin' })
+    }
+  }
+
+  /** What a snapshot claims of this very run, which knows better. */
+  #forgery(incoming: IncomingSnapshot): string | undefined {
+    const claimed = incoming.applied?.get(this.#origin) ?? 0
+    if (claimed <= entryOf(this.#applied, this.#origin)) return undefined
+    return `it has update ${claimed} of origin ${this.#origin}, which is this run and never issued it`
+  }
+
+  /** Goes on with taking in a snapshot; at the end it becomes visible, all at once. */
+  #install(
+    output: MutableOutput,
+    { work, pull }: { readonly work: SnapshotInstallation; readonly pull: number },
+  ): void {
+    output.stage.push({
+      kind: 'records',
+      records: work.advance(this.#configuration.limits.appliedPerStepMax),
+    })
+    if (!work.isDone) return
+    this.#installation = undefined
+    const risen: MutableCut = new Map()
+    for (const [origin, timestamp] of work.theirs) {
+      if (entryOf(this.#applied, origin) >= timestamp) continue
+      this.#rise(origin, timestamp)
+      this.#catchUp.applied(origin)
+      risen.set(origin, timestamp)
+    }
+    const before = this.#log.end
+    this.#log.skipTo(work.position, risen)
+    output.stage.push({
+      kind: 'install',
+      position: this.#log.end,
+      applied: new Map(this.#applied),
+      logFloor: new Map(this.#log.floor),
+    })
+    this.#watches.installed(before)
+    for (const { waitsFor } of this.#buffer) {
+      if (waitsFor !== undefined && covers(this.#applied, waitsFor)) this.#buffer.wake(waitsFor)
+    }
+    this.#parked.recheck(this.#applied)
+    const { from } = work.snapshot
+    output.events.push({ kind: 'installed', from, keys: work.keys })
+    this.#catchUp.receivePage(from, { pull, more: true, isFruitful: true }, this.#nowMs, output.send)
+  }
+
+  #forgetIncoming(peer: ServerId): void {
+    if (this.#incoming?.from === peer) this.#incoming = undefined
+  }
+
+  /** A peer that has more of this server's earlier runs than its folder had: somebody has to be told (R7). */
+  #compareFormer(peer: ServerId, theirs: Cut, output: MutableOutput): void {
+    if (this.#former === undefined) return
+    for (const [origin, there] of theirs) {
+      if (origin === this.#origin || serverOf(origin) !== this.#configuration.server) continue
+      const here = entryOf(this.#former, origin)
+      if (raise(this.#former, origin, there)) {
+        output.events.push({ kind: 'restored', peer, origin, here, there })
+      }
+    }
   }
 
   /** @returns how many of the updates were new here, or undefined where the sender was refused. */
@@ -362,16 +740,14 @@ export class Replica {
     return undefined
   }
 
-  /** Applies an update whose causes are all applied: the only place where the store changes. */
+  /** Applies an update whose causes are all applied: but for snapshots, the only place where the store changes. */
   #apply(entry: LogEntry, output: MutableOutput): void {
     const { update } = entry
-    const { origin, timestamp, previous } = update
-    const row = this.#rowOf(origin)
-    for (const [other, theirs] of dependenciesOf(update)) raise(row, other, theirs)
-    const overwrites = (version: Version): boolean =>
-      version.origin === origin ? version.timestamp <= previous : covers(row, version)
+    const { origin, timestamp } = update
+    const version = new AppliedVersion(update, this.#log.end)
+    const overwrites = this.#known.learn(update)
     for (const write of update.writes) {
-      const siblings = this.#keySpace.apply(write, versionOf(update), overwrites)
+      const siblings = this.#keySpace.apply(write, version, overwrites)
       if (siblings.length > 1) {
         output.events.push({
           kind: 'conflict',
@@ -380,24 +756,17 @@ export class Replica {
         })
       }
     }
-    this.#applied.set(origin, timestamp)
-    this.#clock = Math.max(this.#clock, timestamp)
+    if (update.request !== undefined) {
+      this.#requests.record(update.request, version, fingerprintOf(update.writes))
+    }
+    this.#rise(origin, timestamp)
     if (origin === this.#origin) this.#risenSinceOwn.clear()
-    else this.#risenSinceOwn.set(origin, timestamp)
     this.#log.append(entry)
     this.#catchUp.applied(origin)
     output.persist.push(entry)
     this.#watches.applied(update, output.notify)
     this.#buffer.wake(update)
-  }
-
-  #rowOf(origin: Origin): MutableCut {
-    let row = this.#known.get(origin)
-    if (row === undefined) {
-      row = new Map()
-      this.#known.set(origin, row)
-    }
-    return row
+    this.#parked.wake(origin, this.#applied)
   }
 
   /** Gives the woken their turn, up to a bound, so that no step is long. */
@@ -484,7 +853,9 @@ export class Replica {
     return {
       kind: 'tell',
       question: ask.question,
-      siblings: (this.#keySpace.siblingsOf(ask.key) ?? []).map((sibling) => sibling.version),
+      siblings: (ask.key === undefined ? [] : (this.#keySpace.siblingsOf(ask.key) ?? [])).map(
+        (sibling) => sibling.version,
+      ),
       keys: distinct(ask.versions)
         .slice(0, toldVersionsMax)
         .flatMap((version) => {
@@ -558,6 +929,27 @@ const listedWaitingMax = 1_000
 const toldVersionsMax = 100
 const toldKeysMax = 100
 
+/** What came while a snapshot was taken in: so much of it is taken up in one step. */
+const heldPerStepMax = 256
+
+/** Requests that one enquiry is for; the rest waits for the next. */
+const doubtsMax = 1_000
+
+const nothing: Cut = new Map()
+
+type Doubt =
+  | { readonly kind: 'request'; readonly parked: ParkedRequest }
+  | { readonly kind: 'watch'; readonly number: number; readonly watch: ExpectantWatch }
+
+interface ExpectantWatch {
+  readonly client: ClientId
+  readonly since: Cut
+}
+
+function afterOf(request: ClientRequest): Cut | undefined {
+  return 'after' in request ? request.after : undefined
+}
+
 function distinct(versions: readonly Version[]): readonly Version[] {
   return [...new Map(versions.map((version) => [versionKey(version), version])).values()]
 }
@@ -568,7 +960,17 @@ type MutableOutput = {
 }
 
 function emptyOutput(): MutableOutput {
-  return { persist: [], stage: [], send: [], notify: [], reply: [], refuse: [], events: [], awaitDrain: [], more: false }
+  return {
+    persist: [],
+    stage: [],
+    send: [],
+    notify: [],
+    reply: [],
+    refuse: [],
+    events: [],
+    awaitDrain: [],
+    more: false,
+  }
 }
 
 function versionOf(update: Update): Version {

@@ -1,4 +1,4 @@
-import { entryOf, raise, type Cut } from './cut.ts'
+import { entryOf, raise, raiseAll, type Cut, type MutableCut } from './cut.ts'
 import { dependenciesOf, type Update } from './update.ts'
 import type { Origin, Timestamp, Version } from './version.ts'
 
@@ -16,38 +16,113 @@ export interface LogPage {
 }
 
 /**
- * What this replica has applied, in the order in which it did.
+ * What this replica has applied, in the order in which it did, as far back as its limits allow.
  *
  * That order is causal, so any page of it that begins where the asker's cut ends can be applied at once by
  * the asker: what an update on it depends on is either covered by that cut or earlier on the same page (R8).
+ *
+ * Positions count updates and are never used twice. The log loses its oldest updates as it grows (R12), a segment at
+ * a time; `floor` covers those, and whoever has not applied all of it cannot be served from here. Taking in a
+ * snapshot leaves a gap in the positions, which stands for what came with it and is covered by `floor` too.
  */
 export class UpdateLog {
-  readonly #entries: LogEntry[] = []
-  /** Per origin the positions of its updates. Both their timestamps and their positions rise. */
-  readonly #positions = new Map<Origin, number[]>()
+  /** Oldest first; none is empty but the last. Each has consecutive positions. */
+  readonly #segments: Segment[] = []
+  readonly #byOrigin = new Map<Origin, OriginRun>()
+  readonly #floor: MutableCut = new Map()
+  readonly #limits: PageLimits
+  #end = 0
+  #gapEnd = 0
+  #length = 0
+  #bytes = 0
+
+  /** @param limits what is kept at most; the log is trimmed to within an eighth below it. */
+  constructor(limits: PageLimits) {
+    this.#limits = limits
+  }
+
+  /** The position of the oldest update that is still here; `end` where there is none. */
+  get start(): number {
+    return this.#segments[0]?.first ?? this.#end
+  }
 
   /** The position that the next update will have. */
   get end(): number {
-    return this.#entries.length
+    return this.#end
   }
 
+  /** The end of the last gap: from there, or from `start` where that is later, no position is missing. */
+  get gapEnd(): number {
+    return this.#gapEnd
+  }
+
+  /** How many updates are here. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** Their sizes, summed. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Covers everything that was applied and is not here: `logFloor` of R8. */
+  get floor(): Cut {
+    return this.#floor
+  }
+
+  /** @returns the update at a position, or undefined where it was trimmed, is in a gap, or is yet to come. */
   at(position: number): LogEntry | undefined {
-    return this.#entries[position]
+    let low = 0
+    let high = this.#segments.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#segments[middle] as Segment).first <= position) low = middle + 1
+      else high = middle
+    }
+    const segment = this.#segments[low - 1]
+    return segment?.entries[position - segment.first]
   }
 
   append(entry: LogEntry): void {
-    const { origin } = entry.update
-    const positions = this.#positions.get(origin)
-    if (positions === undefined) this.#positions.set(origin, [this.#entries.length])
-    else positions.push(this.#entries.length)
-    this.#entries.push(entry)
+    this.#segmentFor(entry).entries.push(entry)
+    const { origin, timestamp } = entry.update
+    const run = this.#byOrigin.get(origin)
+    if (run === undefined) {
+      this.#byOrigin.set(origin, { timestamps: [timestamp], positions: [this.#end], first: 0 })
+    } else {
+      run.timestamps.push(timestamp)
+      run.positions.push(this.#end)
+    }
+    this.#end++
+    this.#length++
+    this.#bytes += entry.bytes
+    while (this.#isTooLong() && this.#segments.length > 1) this.#trim()
+  }
+
+  /** Leaves out positions up to `end`; whatever they stand for is covered by `floor`. */
+  skipTo(end: number, floor: Cut): void {
+    raiseAll(this.#floor, floor)
+    if (end <= this.#end) return
+    this.#end = end
+    this.#gapEnd = end
+  }
+
+  /** Whether everything that `cut` does not cover is here, but for the origins in `except`. */
+  reaches(cut: Cut, except?: ReadonlySet<Origin>): boolean {
+    for (const [origin, timestamp] of this.#floor) {
+      if (entryOf(cut, origin) < timestamp && except?.has(origin) !== true) return false
+    }
+    return true
   }
 
   find(version: Version): Update | undefined {
-    const positions = this.#positions.get(version.origin) ?? []
-    const position = positions[this.#firstAbove(positions, version.timestamp - 1)]
-    const update = position === undefined ? undefined : this.#entries[position]?.update
-    return update?.timestamp === version.timestamp ? update : undefined
+    const run = this.#byOrigin.get(version.origin)
+    if (run === undefined) return undefined
+    const index = firstAbove(run, version.timestamp - 1)
+    return run.timestamps[index] === version.timestamp
+      ? this.at(run.positions[index] as number)?.update
+      : undefined
   }
 
   /**
@@ -60,10 +135,10 @@ export class UpdateLog {
   page(request: PageRequest): LogPage {
     const { cut, only, except, limits } = request
     const runs = new RunHeap()
-    for (const [origin, positions] of this.#positions) {
+    for (const [origin, run] of this.#byOrigin) {
       if (except?.has(origin) === true || (only !== undefined && !only.has(origin))) continue
-      const next = this.#firstAbove(positions, entryOf(cut, origin))
-      if (next < positions.length) runs.add({ positions, next })
+      const next = firstAbove(run, entryOf(cut, origin))
+      if (next < run.positions.length) runs.add({ positions: run.positions, next })
     }
     const entries: LogEntry[] = []
     let bytes = 0
@@ -72,7 +147,7 @@ export class UpdateLog {
     for (;;) {
       const earliest = runs.earliest
       if (earliest === undefined) return { entries, more: false }
-      const entry = this.#entries[positionOf(earliest)] as LogEntry
+      const entry = this.at(positionOf(earliest)) as LogEntry
       if (reached !== undefined && !mayFollow(entry.update, reached)) {
         // Nor can what the same origin did after it.
         runs.advance(earliest.positions.length)
@@ -88,18 +163,76 @@ export class UpdateLog {
     }
   }
 
-  /** The index, in an origin's positions, of its first update above `timestamp`. */
-  #firstAbove(positions: readonly number[], timestamp: Timestamp): number {
-    let low = 0
-    let high = positions.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      const entry = this.#entries[positions[middle] as number] as LogEntry
-      if (entry.update.timestamp <= timestamp) low = middle + 1
-      else high = middle
-    }
-    return low
+  #isTooLong(): boolean {
+    return this.#length > this.#limits.updatesMax || this.#bytes > this.#limits.bytesMax
   }
+
+  #segmentFor(entry: LogEntry): Segment {
+    const last = this.#segments.at(-1)
+    const { updatesMax, bytesMax } = this.#limits
+    const isOpen =
+      last !== undefined &&
+      last.first + last.entries.length === this.#end &&
+      last.entries.length < Math.min(segmentUpdatesMax, Math.ceil(updatesMax / segmentsMin)) &&
+      last.bytes < bytesMax / segmentsMin
+    if (isOpen) {
+      last.bytes += entry.bytes
+      return last
+    }
+    const segment: Segment = { first: this.#end, entries: [], bytes: entry.bytes }
+    this.#segments.push(segment)
+    return segment
+  }
+
+  /** Lets go of the oldest segment. */
+  #trim(): void {
+    const segment = this.#segments.shift()
+    if (segment === undefined) return
+    for (const { update } of segment.entries) {
+      const { origin, timestamp } = update
+      raise(this.#floor, origin, timestamp)
+      const run = this.#byOrigin.get(origin) as OriginRun
+      run.first++
+      if (run.first === run.positions.length) this.#byOrigin.delete(origin)
+      else if (run.first > segmentUpdatesMax && run.first * 2 > run.positions.length) {
+        run.positions.splice(0, run.first)
+        run.timestamps.splice(0, run.first)
+        run.first = 0
+      }
+    }
+    this.#length -= segment.entries.length
+    this.#bytes -= segment.bytes
+  }
+}
+
+/** Updates with consecutive positions, which are let go together. */
+interface Segment {
+  readonly first: number
+  readonly entries: LogEntry[]
+  bytes: number
+}
+
+/** The log is trimmed by whole segments; so many at least keep it near its limits. */
+const segmentsMin = 8
+const segmentUpdatesMax = 1_024
+
+/** The updates of one origin, oldest first: timestamps and positions both rise. Those before `first` are trimmed. */
+interface OriginRun {
+  readonly timestamps: Timestamp[]
+  readonly positions: number[]
+  first: number
+}
+
+/** The index of an origin's first update above `timestamp`. */
+function firstAbove(run: OriginRun, timestamp: Timestamp): number {
+  let low = run.first
+  let high = run.timestamps.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((run.timestamps[middle] as Timestamp) <= timestamp) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 export interface PageRequest {

@@ -1,10 +1,28 @@
-import { covers, raiseAll, type Cut, type MutableCut } from './cut.ts'
+import { covers, entryOf, raiseAll, type Cut, type MutableCut } from './cut.ts'
 import type { ClientId } from './input.ts'
-import type { KeySpace } from './key-space.ts'
+import type { HeldSibling, KeySpace } from './key-space.ts'
 import type { Notification } from './output.ts'
+import type { AppliedVersion } from './surviving-updates.ts'
 import type { UpdateLog } from './update-log.ts'
-import type { Update } from './update.ts'
-import { compareVersions, type Version } from './version.ts'
+import type { Update, Write } from './update.ts'
+import { compareVersions, type Origin, type Version } from './version.ts'
+
+/** Where a watch has come to. */
+type Reading =
+  /** It is sent each update as it is applied, and has been sent all before. */
+  { readonly kind: 'live' } | CatchingUp
+
+/** Everything before `position` has been sent, or is covered by `since`; nothing at or after it has been sent. */
+type CatchingUp =
+  /**
+   * It is sent the updates of the log. `isSlow` where it was live before: as long as it is no more than a page
+   * behind it is sent all that it missed, and past that it goes on from the state, so that values coalesce by key. One
+   * that reads back from a cut or from the start, of its own will, is sent everything that the log still has when its
+   * turn comes.
+   */
+  | { readonly kind: 'log'; readonly position: number; readonly isSlow: boolean }
+  /** It is sent the updates that survive, with those of their writes that do; `isAnew`: but first a `resync`. */
+  | { readonly kind: 'state'; readonly position: number; readonly isAnew: boolean }
 
 /** One watch of one client (R11). */
 interface Watch {
@@ -12,18 +30,22 @@ interface Watch {
   readonly number: number
   readonly prefix: string
   /** What this cut covers is never sent, even if it is applied here only later. */
-  readonly since: Cut
-  /**
-   * The position in the log up to which everything has been sent, or `live`: the watch is sent each update
-   * as it is applied. Everything before it has been sent; nothing after it has.
-   */
-  position: number | 'live'
+  since: Cut
+  reading: Reading
+  /** Of its last bookmark, while it is live: how many updates had been counted by then, and when it was. */
+  bookmark: { readonly rises: number; readonly sentMs: number }
 }
 
 /**
- * The watches of all clients. A watch is in one of two states: *live*, or *catching up* from a position in the
- * log, a page at a time, each asked for by the client's connection having drained. One that stalls goes from
- * live back to catching up, where it costs a number and no memory.
+ * The watches of all clients. A watch is *live*, or it catches up: from the log where that reaches back to its
+ * position without a gap, and from the state where it does not. It does so a page at a time, each asked for by
+ * the client's connection having drained. One that stalls goes from live back to catching up, where it costs a
+ * number and no memory, however long it takes and whatever becomes of the log meanwhile.
+ *
+ * Both ways are in the order of application, and positions mean the same in both. So a watch goes from the log to
+ * the state, and from either to live, without missing anything or being sent anything twice. What it is sent from the
+ * state is not a causal story, though: where a cause has been overwritten, its successor may come after the effect.
+ * With `caughtUp` it has all of it.
  */
 export class Watches {
   readonly #byClient = new Map<ClientId, Map<number, Watch>>()
@@ -32,6 +54,14 @@ export class Watches {
    * all that share a prefix, and costs a look for each length in use, however many prefixes there are.
    */
   readonly #live = new Map<number, Map<string, Set<Watch>>>()
+  /** Those that are live, in the order of their last bookmarks, the oldest first. */
+  readonly #byBookmark = new Set<Watch>()
+  /**
+   * The origins whose entries rose while watches were live, in the order of their last rises, each with the count of
+   * updates at that time. Only those that some live watch has not been told of: {@link #bookmark} drops the others.
+   */
+  readonly #risen = new Map<Origin, number>()
+  #rises = 0
   /** Those that are catching up and whose client can take a page, in the order of their turns. */
   readonly #due = new Set<Watch>()
   readonly #stalled = new Set<ClientId>()
@@ -39,20 +69,24 @@ export class Watches {
   readonly #keySpace: KeySpace
   readonly #pageUpdatesMax: number
   readonly #examinedPerStepMax: number
+  readonly #bookmarkEveryMs: number
   #next = 1
   #count = 0
 
   constructor(options: {
     readonly log: UpdateLog
     readonly keySpace: KeySpace
+    /** Updates that a watch is sent, or that are looked at for it, before its client must have drained. */
     readonly pageUpdatesMax: number
-    /** Updates of the log that one {@link catchUp} looks at, of all watches together. */
+    /** Updates that one {@link catchUp} looks at, of all watches together. */
     readonly examinedPerStepMax: number
+    readonly bookmarkEveryMs: number
   }) {
     this.#log = options.log
     this.#keySpace = options.keySpace
     this.#pageUpdatesMax = options.pageUpdatesMax
     this.#examinedPerStepMax = options.examinedPerStepMax
+    this.#bookmarkEveryMs = options.bookmarkEveryMs
   }
 
   get count(): number {
@@ -70,12 +104,15 @@ export class Watches {
 
   /** @returns the watch's number. Nothing is sent for it before the next {@link catchUp}. */
   open(client: ClientId, prefix: string, since: 'now' | 'start' | Cut): number {
+    const cut = typeof since === 'string' ? nothing : since
     const watch: Watch = {
       client,
       number: this.#next++,
       prefix,
-      since: typeof since === 'string' ? nothing : since,
-      position: since === 'now' ? this.#log.end : 0,
+      since: cut,
+      reading:
+        since === 'now' ? { kind: 'log', position: this.#log.end, isSlow: false } : this.#readingFrom(cut),
+      bookmark: { rises: 0, sentMs: 0 },
     }
     let watches = this.#byClient.get(client)
     if (watches === undefined) {
@@ -111,9 +148,7 @@ export class Watches {
     this.#stalled.add(client)
     for (const watch of this.#byClient.get(client)?.values() ?? []) {
       this.#due.delete(watch)
-      if (watch.position !== 'live') continue
-      this.#leaveLive(watch)
-      watch.position = this.#log.end
+      if (watch.reading.kind === 'live') this.#fallBack(watch, this.#log.end)
     }
   }
 
@@ -121,15 +156,17 @@ export class Watches {
   drain(client: ClientId): void {
     this.#stalled.delete(client)
     for (const watch of this.#byClient.get(client)?.values() ?? []) {
-      if (watch.position !== 'live') this.#due.add(watch)
+      if (watch.reading.kind !== 'live') this.#due.add(watch)
     }
   }
 
   /** Tells the live watches of an update that was just applied and appended to the log. */
   applied(update: Update, notify: Notification[]): void {
     if (this.#live.size === 0) return
+    this.#risen.delete(update.origin)
+    this.#risen.set(update.origin, ++this.#rises)
     for (const [prefix, watches] of this.#matching(update)) {
-      const push = this.#push(update, prefix)
+      const push = this.#push(update, writesWith(prefix, update))
       if (push === undefined) continue
       for (const watch of watches) {
         if (!covers(watch.since, update)) notify.push({ client: watch.client, watch: watch.number, ...push })
@@ -138,45 +175,164 @@ export class Watches {
   }
 
   /**
+   * A snapshot was taken in, and what it brought is among the survivors, at or after a position: the end of the log
+   * as it was before. All that were live catch up from there, in which the gap in the log leads them to the state.
+   */
+  installed(position: number): void {
+    for (const watch of this.#byBookmark) {
+      this.#fallBack(watch, position)
+      this.#due.add(watch)
+    }
+  }
+
+  /**
+   * What this watch has been sent is no longer known to be so: it is told, and starts again from the state. From then on
+   * nothing counts as known to it. Does nothing where there is no such watch.
+   */
+  resync(client: ClientId, number: number): void {
+    const watch = this.#byClient.get(client)?.get(number)
+    if (watch === undefined) return
+    this.#leaveLive(watch)
+    watch.since = nothing
+    watch.reading = { kind: 'state', position: 0, isAnew: true }
+    if (!this.#stalled.has(client)) this.#due.add(watch)
+  }
+
+  /**
    * A page for each watch whose client can take it, as far as the budget of a step goes: the rest stays due, and
-   * comes first in the next. Those that reach the end of the log become live.
+   * comes first in the next. Those that reach the end become live. Live ones get a bookmark now and then.
    *
+   * @param nowMs on the clock of the ticks.
    * @returns the clients of those that have not reached it, which are to go on when they have drained.
    */
-  catchUp(applied: Cut, notify: Notification[]): readonly ClientId[] {
+  catchUp(applied: Cut, nowMs: number, notify: Notification[]): readonly ClientId[] {
     const unfinished = new Set<ClientId>()
     let budget = this.#examinedPerStepMax
     for (const watch of this.#due) {
       if (budget <= 0) break
       this.#due.delete(watch)
+      if (watch.reading.kind === 'live') continue
+      const page = this.#page(watch, watch.reading, Math.min(this.#pageUpdatesMax, budget), notify)
       // A watch with nothing to catch up with costs its turn, so that no number of them is free.
-      budget -= Math.max(1, this.#advance(watch, budget, applied, notify))
-      if (watch.position !== 'live') unfinished.add(watch.client)
+      budget -= Math.max(1, page.examined)
+      if (page.isLast) this.#joinLive(watch, applied, nowMs, notify)
+      else unfinished.add(watch.client)
     }
+    this.#bookmark(applied, nowMs, budget, notify)
     return [...unfinished]
   }
 
-  /** @returns how many updates were looked at, `budget` at most. */
-  #advance(watch: Watch, budget: number, applied: Cut, notify: Notification[]): number {
-    if (watch.position === 'live') return 0
-    const pageStart = watch.position
-    const pageEnd = Math.min(this.#log.end, pageStart + Math.min(this.#pageUpdatesMax, budget))
+  /** From the log where it has all that a cut does not cover, without a gap; else from the state. */
+  #readingFrom(since: Cut): Reading {
+    const { start, gapEnd } = this.#log
+    if (start >= gapEnd && this.#log.reaches(since)) return { kind: 'log', position: start, isSlow: false }
+    return { kind: 'state', position: 0, isAnew: false }
+  }
+
+  /** A watch that was live catches up from a position: the end of the log when it was last sent something. */
+  #fallBack(watch: Watch, position: number): void {
+    this.#leaveLive(watch)
+    watch.reading = { kind: 'log', position, isSlow: true }
+  }
+
+  /** Sends a page, of which `examinedMax` updates are looked at at most, and notes how far that goes. */
+  #page(watch: Watch, reading: CatchingUp, examinedMax: number, notify: Notification[]): Progress {
+    switch (reading.kind) {
+      case 'log': {
+        const { position, isSlow } = reading
+        const { start, end, gapEnd } = this.#log
+        const isWhole = position >= start && position >= gapEnd
+        if (!isWhole || (isSlow && end - position > this.#pageUpdatesMax)) {
+          return this.#pageOfState(watch, position, examinedMax, notify)
+        }
+        return this.#pageOfLog(watch, reading, examinedMax, notify)
+      }
+      case 'state':
+        if (reading.isAnew) notify.push({ kind: 'resync', client: watch.client, watch: watch.number })
+        return this.#pageOfState(watch, reading.position, examinedMax, notify)
+    }
+  }
+
+  #pageOfLog(
+    watch: Watch,
+    reading: Extract<Reading, { kind: 'log' }>,
+    examinedMax: number,
+    notify: Notification[],
+  ): Progress {
+    const pageStart = reading.position
+    const pageEnd = Math.min(this.#log.end, pageStart + examinedMax)
     for (let position = pageStart; position < pageEnd; position++) {
       const update = this.#log.at(position)?.update
       if (update === undefined || covers(watch.since, update)) continue
-      const push = this.#push(update, watch.prefix)
+      const push = this.#push(update, writesWith(watch.prefix, update))
       if (push !== undefined) notify.push({ client: watch.client, watch: watch.number, ...push })
     }
-    watch.position = pageEnd
-    if (pageEnd === this.#log.end) {
-      this.#joinLive(watch)
-      // What `since` covers is never sent, even where it is not applied here yet: whoever goes on from this
-      // bookmark at another server must not be sent it either.
-      const bookmark: MutableCut = new Map(applied)
-      raiseAll(bookmark, watch.since)
-      notify.push({ kind: 'caughtUp', client: watch.client, watch: watch.number, applied: bookmark })
+    watch.reading = { ...reading, position: pageEnd }
+    return { examined: pageEnd - pageStart, isLast: pageEnd === this.#log.end }
+  }
+
+  #pageOfState(watch: Watch, from: number, examinedMax: number, notify: Notification[]): Progress {
+    const { versions, next, examined } = this.#keySpace.survivors.page(from, examinedMax)
+    for (const version of versions) {
+      if (covers(watch.since, version)) continue
+      const push = this.#push(version, this.#survivingWrites(watch.prefix, version))
+      if (push !== undefined) notify.push({ client: watch.client, watch: watch.number, ...push })
     }
-    return pageEnd - pageStart
+    watch.reading = { kind: 'state', position: next ?? this.#log.end, isAnew: false }
+    return { examined, isLast: next === undefined }
+  }
+
+  #survivingWrites(prefix: string, version: AppliedVersion): readonly Write[] {
+    const keys = version.keys.filter((key) => key.startsWith(prefix))
+    return keys.map((key) => {
+      const siblings = this.#keySpace.siblingsOf(key) ?? []
+      const { value, deleted } = siblings.find((sibling) => sibling.version === version) as HeldSibling
+      return deleted === true ? { key, deleted } : { key, value: value ?? null }
+    })
+  }
+
+  /**
+   * Tells live watches which entries of `applied` rose since they were last told, those first that have not been told
+   * for longest. Where nothing rose this is one comparison, however many watches there are.
+   */
+  #bookmark(applied: Cut, nowMs: number, countMax: number, notify: Notification[]): void {
+    const cuts = new Map<number, Cut>()
+    let count = 0
+    for (const watch of this.#byBookmark) {
+      const { rises, sentMs } = watch.bookmark
+      // Whoever follows has been told later, and of no less.
+      if (count >= countMax || rises === this.#rises || nowMs - sentMs < this.#bookmarkEveryMs) break
+      count++
+      let cut = cuts.get(rises)
+      if (cut === undefined) {
+        cut = this.#risenSince(rises, applied)
+        cuts.set(rises, cut)
+      }
+      this.#markBookmark(watch, nowMs)
+      // An entry that is no news beside `since` would take the bookmark back.
+      const news =
+        watch.since.size === 0
+          ? cut
+          : new Map([...cut].filter(([origin, to]) => entryOf(watch.since, origin) < to))
+      if (news.size > 0)
+        notify.push({ kind: 'caughtUp', client: watch.client, watch: watch.number, applied: news })
+    }
+  }
+
+  /** The entries that rose since that many updates had been counted, no live watch having been told before that. */
+  #risenSince(rises: number, applied: Cut): Cut {
+    const cut: MutableCut = new Map()
+    for (const [origin, lastRise] of this.#risen) {
+      if (lastRise <= rises) this.#risen.delete(origin)
+      else cut.set(origin, entryOf(applied, origin))
+    }
+    return cut
+  }
+
+  #markBookmark(watch: Watch, nowMs: number): void {
+    watch.bookmark = { rises: this.#rises, sentMs: nowMs }
+    this.#byBookmark.delete(watch)
+    this.#byBookmark.add(watch)
   }
 
   /** The live watches whose prefix some key of the update has, by prefix, each once. */
@@ -193,9 +349,8 @@ export class Watches {
     return matching
   }
 
-  /** What of an update concerns a prefix; undefined where nothing does. */
-  #push(update: Update, prefix: string): UpdatePush | undefined {
-    const writes = update.writes.filter((write) => write.key.startsWith(prefix))
+  /** What a watch is told of an update whose writes to its keys are these; undefined where there are none. */
+  #push(update: Version, writes: readonly Write[]): UpdatePush | undefined {
     if (writes.length === 0) return undefined
     const conflict = writes
       .map((write) => ({ key: write.key, siblings: this.#keySpace.siblingsOf(write.key) ?? [] }))
@@ -207,8 +362,8 @@ export class Watches {
     return { kind: 'update', version, writes, conflict }
   }
 
-  #joinLive(watch: Watch): void {
-    watch.position = 'live'
+  #joinLive(watch: Watch, applied: Cut, nowMs: number, notify: Notification[]): void {
+    watch.reading = { kind: 'live' }
     let byPrefix = this.#live.get(watch.prefix.length)
     if (byPrefix === undefined) {
       byPrefix = new Map()
@@ -220,6 +375,12 @@ export class Watches {
       byPrefix.set(watch.prefix, live)
     }
     live.add(watch)
+    this.#markBookmark(watch, nowMs)
+    // What `since` covers is never sent, even where it is not applied here yet: whoever goes on from this
+    // bookmark at another server must not be sent it either.
+    const bookmark: MutableCut = new Map(applied)
+    raiseAll(bookmark, watch.since)
+    notify.push({ kind: 'caughtUp', client: watch.client, watch: watch.number, applied: bookmark })
   }
 
   #leaveLive(watch: Watch): void {
@@ -228,12 +389,26 @@ export class Watches {
     live?.delete(watch)
     if (live?.size === 0) byPrefix?.delete(watch.prefix)
     if (byPrefix?.size === 0) this.#live.delete(watch.prefix.length)
+    this.#byBookmark.delete(watch)
+    if (this.#byBookmark.size === 0) this.#risen.clear()
   }
+}
+
+/** What became of one page. */
+interface Progress {
+  /** Updates that were looked at. */
+  readonly examined: number
+  /** Whether nothing is left to catch up with. */
+  readonly isLast: boolean
 }
 
 type UpdatePush = Omit<Extract<Notification, { kind: 'update' }>, 'client' | 'watch'>
 
 const nothing: Cut = new Map()
+
+function writesWith(prefix: string, update: Update): readonly Write[] {
+  return update.writes.filter((write) => write.key.startsWith(prefix))
+}
 
 function isSame(a: Version, b: Version): boolean {
   return compareVersions(a, b) === 0

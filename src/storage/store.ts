@@ -8,7 +8,7 @@ import type { LogEntry } from '../replica/update-log.ts'
  * Where a server keeps what must not be lost: the port that every store implements, and its specification.
  *
  * A store holds a *log* of updates by position, a *state* (the siblings of each key, the rows of the matrix of R5,
- * the answers to requests) as a checkpoint at some position of that log, a *staged* state beside it while a
+ * the answers to requests) as a checkpoint at some position of that log, *staged* records beside it while a
  * snapshot is taken in, and the addresses of other servers.
  *
  * Rules:
@@ -19,14 +19,18 @@ import type { LogEntry } from '../replica/update-log.ts'
  * - A store belongs to one process at a time, and to one server id for good.
  */
 export interface Store {
-  /** What was there when the store was opened. To be taken once, before the first commit. */
+  /** Whether nothing had ever been kept there when the store was opened: a new folder. */
+  readonly isFresh: boolean
+
+  /** What was there when the store was opened. To be taken once, and read to its end before the first commit. */
   recover(): Recovered
 
   /** The addresses of other servers that were kept last. To be asked before the first commit. */
   readonly addresses: readonly Address[]
 
   /**
-   * Makes a batch durable. May be called again before the one before has resolved.
+   * Makes a batch durable. May be called again before the one before has resolved; what it holds is taken at once,
+   * so that cuts in it may rise afterwards.
    *
    * @throws StorageError, as a rejection, where it cannot be stored.
    */
@@ -40,21 +44,31 @@ export interface Store {
 export interface StoreBatch {
   /** Updates to append to the log. Positions rise, from one commit to the next too; they may leave gaps. */
   readonly log?: readonly { readonly position: number; readonly entry: LogEntry }[]
-  /** Parts of the state to replace: a checkpoint in the making. */
+  /** Parts of the state to replace, each key, row and session as a whole: a checkpoint in the making. */
   readonly state?: StateRecords
-  /** All of the state is now at least as new as this position; `applied` and `rows` are as they were at it. */
+  /**
+   * All of the state is now at least as new as this position, which never falls; `applied` and `rows` are as they
+   * were at it. A row that is not among `rows` stays as it is kept.
+   */
   readonly checkpoint?: {
     readonly position: number
     readonly applied: Cut
     readonly rows: StateRecords['rows']
   }
-  /** Updates before this position may go, once the checkpoint no longer needs them; `logFloor` covers them. */
+  /**
+   * Updates before this position, which never falls, may go, once the checkpoint no longer needs them; `logFloor`
+   * covers them.
+   */
   readonly trim?: { readonly position: number; readonly logFloor: Cut }
-  /** What has been staged is of no use. */
+  /** What has been staged is of no use. What was installed stays. */
   readonly unstage?: true
-  /** Parts of the staged state, after `unstage`. */
+  /** Records to come, after `unstage`: beside the state and without effect on it until `install`. */
   readonly staged?: StateRecords
-  /** The staged state takes the place of the state, as a checkpoint at `position`, where the log goes on. */
+  /**
+   * All that has been staged takes the place of the same records of the state, at once; records of the state that
+   * were not staged stay. That is a checkpoint at `position`, where the log goes on: so whoever installs has staged
+   * whatever had changed since the checkpoint before, too, and no update before `position` is ever replayed.
+   */
   readonly install?: { readonly position: number; readonly applied: Cut; readonly logFloor: Cut }
   /** Replaces the addresses. */
   readonly addresses?: readonly Address[]

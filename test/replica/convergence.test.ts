@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { Limits } from '../../src/replica/configuration.ts'
 import type { Output } from '../../src/replica/output.ts'
 import type { Replica } from '../../src/replica/replica.ts'
 import type { Update, Write } from '../../src/replica/update.ts'
@@ -183,18 +184,29 @@ function carryOut(mesh: Mesh, command: MeshCommand): void {
 }
 
 describe('a mesh whose links reorder, duplicate, lose, hold and break', () => {
+  const tiny: Partial<Limits> = {
+    buffer: { updatesMax: 5, bytesMax: 5_000 },
+    page: { updatesMax: 3, bytesMax: 1_000 },
+    snapshotPage: { updatesMax: 3, bytesMax: 1_000 },
+    pushedBytesMax: 600,
+    appliedPerStepMax: 2,
+  }
+
   it('never shows an effect before its cause, and agrees once it is whole again (R3, R4, R5, R8)', () => {
+    agreeInTheEnd(tiny)
+  })
+
+  it('does so by snapshots too, where the logs keep next to nothing (R8, R12)', () => {
+    agreeInTheEnd({ ...tiny, log: { updatesMax: 4, bytesMax: 2_000 } })
+  })
+
+  function agreeInTheEnd(limits: Partial<Limits>): void {
     fc.assert(
       fc.property(fc.integer({ min: 3, max: 5 }), meshCommands, (serverCount, commands) => {
         const model = new Model()
         const mesh = new Mesh({
           servers: Array.from({ length: serverCount }, (_, index) => `${index + 1}`),
-          limits: {
-            buffer: { updatesMax: 5, bytesMax: 5_000 },
-            page: { updatesMax: 3, bytesMax: 1_000 },
-            pushedBytesMax: 600,
-            appliedPerStepMax: 2,
-          },
+          limits,
           observe: (id, output) => model.observe(id, output),
         })
         mesh.connectAll()
@@ -218,5 +230,5 @@ describe('a mesh whose links reorder, duplicate, lose, hold and break', () => {
       }),
       { numRuns: 100 },
     )
-  })
+  }
 })

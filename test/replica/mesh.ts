@@ -102,8 +102,10 @@ export class Mesh {
   }
 
   writeAll(id: ServerId, writes: readonly Write[]): Update {
-    const output = this.request(id, { method: 'write', writes })
-    const update = output.persist[0]?.update
+    let output = this.request(id, { method: 'write', writes })
+    // While a snapshot is taken in, everything else waits.
+    while (output.reply.length === 0 && output.more) output = this.step(id, { kind: 'continue' })
+    const update = output.persist.find((entry) => entry.update.origin === this.originOf(id))?.update
     if (update === undefined) throw new Error(`${id} refused a write: ${JSON.stringify(output.reply)}`)
     return update
   }
@@ -348,7 +350,8 @@ class Link {
   hasLost = false
 
   send(message: PeerMessage): void {
-    const isKept = this.isHeld && (message.kind === 'updates' || message.kind === 'page')
+    const isKept =
+      this.isHeld && (message.kind === 'updates' || message.kind === 'page' || message.kind === 'snapshot')
     const queue = isKept ? this.held : this.queue
     queue.push(message)
   }

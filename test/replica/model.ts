@@ -1,3 +1,4 @@
+import { covers, type Cut } from '../../src/replica/cut.ts'
 import type { Output } from '../../src/replica/output.ts'
 import type { JsonValue, Update } from '../../src/replica/update.ts'
 import { compareVersions, type Version } from '../../src/replica/version.ts'
@@ -29,6 +30,19 @@ export class Model {
         if (!applied.has(cause)) throw new Error(`server ${server} applied ${name} before its cause ${cause}`)
       }
       applied.add(name)
+    }
+    for (const item of output.stage) if (item.kind === 'install') this.#install(server, item.applied)
+  }
+
+  /** A snapshot stands for all the updates that its cut covers. */
+  #install(server: string, cut: Cut): void {
+    const applied = this.appliedAt(server)
+    for (const [name, { update }] of this.#updates) if (covers(cut, update)) applied.add(name)
+    for (const name of applied) {
+      for (const cause of this.#updates.get(name)?.before ?? []) {
+        if (!applied.has(cause))
+          throw new Error(`server ${server} installed ${name} without its cause ${cause}`)
+      }
     }
   }
 

@@ -340,6 +340,11 @@ describe('requests', () => {
       tombstones: 1,
       conflicts: 0,
       log: 3,
+      logBytes: 399,
+      origins: 1,
+      sessions: 0,
+      answers: 0,
+      parked: 0,
       watches: 0,
       peers: [{ id: '2', origin: '2~a', applied: new Map([['1~a', 3]]) }],
     })

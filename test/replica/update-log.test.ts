@@ -7,7 +7,7 @@ import { buildUpdate, originOf, versionOf } from './update-builder.ts'
 
 /** A log in which server i of `servers` wrote the i-th update, each having applied nothing of the others. */
 function logOf(servers: readonly string[], bytes = 100): UpdateLog {
-  const log = new UpdateLog()
+  const log = new UpdateLog({ updatesMax: 1_000_000, bytesMax: 1 << 30 })
   const last = new Map<string, number>()
   for (const [index, server] of servers.entries()) {
     const update = buildUpdate({ server, timestamp: index + 1, previous: last.get(server) ?? 0 })
@@ -35,7 +35,7 @@ describe('a page of the log (R8)', () => {
         fc.option(origins, { nil: undefined }),
         fc.record({ updatesMax: fc.integer({ min: 1, max: 8 }), bytesMax: fc.integer({ min: 1, max: 200 }) }),
         (history, cutEntries, only, except, limits) => {
-          const log = new UpdateLog()
+          const log = new UpdateLog({ updatesMax: 1_000_000, bytesMax: 1 << 30 })
           const all: LogEntry[] = []
           const last = new Map<string, number>()
           for (const [index, [server, bytes]] of history.entries()) {
@@ -97,7 +97,7 @@ describe('a page of the log (R8)', () => {
   })
 
   it('leaves out what could only wait for an excepted origin, and all that follows from that', () => {
-    const log = new UpdateLog()
+    const log = new UpdateLog({ updatesMax: 1_000_000, bytesMax: 1 << 30 })
     const updates = [
       buildUpdate({ server: '1', timestamp: 1 }),
       buildUpdate({ server: '2', timestamp: 2, needs: { '1': 1 } }),

@@ -1,0 +1,122 @@
+import { covers, type Cut } from './cut.ts'
+import type { IncomingSnapshot } from './incoming-snapshot.ts'
+import type { KeySpace } from './key-space.ts'
+import type { KnownMatrix } from './known-matrix.ts'
+import type { SnapshotRow } from './messages.ts'
+import { writeOf } from './outgoing-snapshot.ts'
+import type { KeyRecord, StateRecords } from './output.ts'
+import type { RequestTable } from './request-table.ts'
+import { AppliedVersion } from './surviving-updates.ts'
+import type { Version } from './version.ts'
+
+/**
+ * Takes a complete snapshot into the own state, a slice at a time (R8). Between the first slice and the last
+ * nothing else may happen to the state, and nobody may look at it: to everyone else it is installed whole.
+ *
+ * Of a key's siblings those are kept that both sides have, and those that the other side's cut has not seen; one that
+ * the other side's cut covers and that it does not have has been overwritten there. Whatever the snapshot brings is
+ * applied at positions of its own, after all that was applied here before: no sibling of ours can depend on one that
+ * we had not applied, so the order stays causal.
+ */
+export class SnapshotInstallation {
+  readonly snapshot: IncomingSnapshot
+  /** The cut that the snapshot is of. */
+  readonly theirs: Cut
+  readonly #own: OwnState
+  readonly #arrivals: ReturnType<IncomingSnapshot['arrivals']>
+  readonly #rows: Iterator<readonly [SnapshotRow['origin'], Cut]>
+  readonly #sessions: Iterator<Parameters<RequestTable['merge']>[0]>
+  /** Where the state on a disk will say that it stands: after all positions that the snapshot can take. */
+  #position: number
+  #version: AppliedVersion | undefined
+  #keys = 0
+  #isDone = false
+
+  constructor(snapshot: IncomingSnapshot, theirs: Cut, own: OwnState) {
+    this.snapshot = snapshot
+    this.theirs = theirs
+    this.#own = own
+    this.#position = own.position
+    this.#arrivals = snapshot.arrivals()
+    this.#rows = snapshot.rows.entries()
+    this.#sessions = snapshot.sessions[Symbol.iterator]()
+  }
+
+  get isDone(): boolean {
+    return this.#isDone
+  }
+
+  /** The position after the last that the snapshot has taken. */
+  get position(): number {
+    return this.#position
+  }
+
+  /** How many writes were new here. */
+  get keys(): number {
+    return this.#keys
+  }
+
+  /** Takes in up to `count` parts. @returns what of the state has changed by that. */
+  advance(count: number): StateRecords {
+    const { known, requests } = this.#own
+    const keys: KeyRecord[] = []
+    const rows: SnapshotRow[] = []
+    const sessions: StateRecords['sessions'][number][] = []
+    for (let taken = 0; taken < count; taken++) {
+      const arrival = this.#arrivals.next()
+      if (arrival.done !== true) {
+        const key = this.#takeSibling(arrival.value)
+        if (key !== undefined) keys.push(key)
+        continue
+      }
+      const row = this.#rows.next()
+      if (row.done !== true) {
+        const [origin, cut] = row.value
+        known.merge(origin, cut)
+        rows.push({ origin, known: new Map(known.row(origin)) })
+        continue
+      }
+      const session = this.#sessions.next()
+      if (session.done === true) {
+        this.#isDone = true
+        break
+      }
+      requests.merge(session.value)
+      const merged = requests.sessionRecord(session.value.session)
+      if (merged !== undefined) sessions.push(merged)
+    }
+    return { keys, rows, sessions }
+  }
+
+  /** @returns the key as it is from now on; undefined where nothing has changed. */
+  #takeSibling({ sibling, all }: Arrival): KeyRecord | undefined {
+    const { keySpace, applied } = this.#own
+    // Applied here before: it is here, or has been overwritten.
+    if (covers(applied, sibling.version)) return undefined
+    if (this.#version === undefined || !isSame(this.#version, sibling.version)) {
+      this.#version = new AppliedVersion(sibling.version, this.#position++)
+    }
+    this.#keys++
+    const isOverwritten = (version: Version): boolean =>
+      covers(this.theirs, version) && !all.some((other) => isSame(other.version, version))
+    const siblings = keySpace.apply(writeOf(sibling), this.#version, isOverwritten)
+    return { key: sibling.key, position: this.#position, siblings }
+  }
+}
+
+/** The state that a snapshot is taken into. */
+export interface OwnState {
+  readonly keySpace: KeySpace
+  readonly known: KnownMatrix
+  readonly requests: RequestTable
+  /** As it was when the installation began: a copy. */
+  readonly applied: Cut
+  /** The position that the next update would have had. */
+  readonly position: number
+}
+
+type Arrival = ReturnType<IncomingSnapshot['arrivals']> extends Generator<infer Item> ? Item : never
+
+function isSame(a: Version, b: Version): boolean {
+  return a.timestamp === b.timestamp && a.origin === b.origin
+}

@@ -1,0 +1,203 @@
+import { describe, expect, it } from 'vitest'
+import type { PeerMessage } from '../../src/replica/messages.ts'
+import type { Origin } from '../../src/replica/version.ts'
+import { Mesh } from './mesh.ts'
+
+const shortLog = {
+  log: { updatesMax: 8, bytesMax: 100_000 },
+  snapshotPage: { updatesMax: 4, bytesMax: 10_000 },
+}
+
+/** Two servers that know nothing of each other yet; what 1 has written no longer fits its log. */
+function apart(limits: object = shortLog): Mesh {
+  const mesh = new Mesh({ servers: ['1', '2'], limits })
+  for (let count = 0; count < 30; count++) mesh.write('1', `k${count % 10}`, count)
+  return mesh
+}
+
+describe('the log', () => {
+  it('is trimmed by count and bytes, and its floor covers what is gone (R12)', () => {
+    const mesh = apart()
+    const replica = mesh.replica('1')
+    expect(replica.logEnd).toBe(30)
+    expect(replica.logStart).toBeGreaterThanOrEqual(22)
+    expect(replica.logFloor).toEqual(new Map([[mesh.originOf('1'), replica.logStart]]))
+  })
+})
+
+describe('a server whose peers no longer have in their logs what it lacks', () => {
+  it('takes in a snapshot, page by page, and then what happened meanwhile (R8)', () => {
+    const mesh = apart()
+    mesh.connectAll()
+    mesh.run(1_000)
+    expect(mesh.state('2')).toEqual(mesh.state('1'))
+    expect(mesh.sent('1', '2', 'snapshot').length).toBeGreaterThan(1)
+    expect(mesh.events('2', 'installed')).toMatchObject([{ from: '1', keys: 10 }])
+    mesh.write('1', 'k0', 'later')
+    mesh.settle()
+    expect(mesh.read('2', 'k0')).toBe('later')
+  })
+
+  it('shows nothing of it before it is whole (R8)', () => {
+    const mesh = apart()
+    mesh.connectAll()
+    mesh.tick(250)
+    const seen = new Set<number>()
+    for (let turn = 0; turn < 200; turn++) {
+      mesh.deliver('1', '2') || mesh.deliver('2', '1') || mesh.step('2', { kind: 'continue' })
+      seen.add([...mesh.replica('2').entries()].length)
+      const list = mesh.request('2', { method: 'keys', prefix: '', from: '', limit: 100 }).reply
+      for (const { result } of list) {
+        const count = result.method === 'keys' ? result.keys.length : undefined
+        expect([0, 10]).toContain(count)
+      }
+    }
+    expect(mesh.state('2')).toEqual(mesh.state('1'))
+  })
+
+  it('gets the state of one moment, though writes go on between the pages (R8)', () => {
+    const mesh = apart()
+    mesh.connectAll()
+    mesh.tick(250)
+    let value = 100
+    for (let turn = 0; turn < 300; turn++) {
+      if (turn % 7 === 0 && turn < 100) mesh.write('1', `k${turn % 10}`, value++)
+      mesh.deliver('1', '2') || mesh.deliver('2', '1')
+    }
+    mesh.run(2_000)
+    expect(mesh.state('2')).toEqual(mesh.state('1'))
+  })
+
+  it('keeps what it has written itself, and both sides end with the same siblings (R4, R5, R8)', () => {
+    const mesh = apart()
+    for (let count = 0; count < 30; count++) mesh.write('2', `k${count % 15}`, `two ${count}`)
+    mesh.connectAll()
+    mesh.run(3_000)
+    expect(mesh.state('2')).toEqual(mesh.state('1'))
+    expect(mesh.answer('1', 'conflicts', { method: 'conflicts', prefix: '' }).keys).toHaveLength(10)
+    expect(mesh.replica('1').knownBy(mesh.originOf('2'))).toEqual(
+      mesh.replica('2').knownBy(mesh.originOf('2')),
+    )
+  })
+
+  it('does not bring deleted keys back (R5, R12)', () => {
+    const mesh = apart()
+    mesh.connectAll()
+    mesh.run(1_000)
+    mesh.down('1', '2')
+    mesh.down('2', '1')
+    for (let count = 0; count < 10; count++) mesh.delete('1', `k${count}`)
+    for (let count = 0; count < 30; count++) mesh.write('1', 'other', count)
+    mesh.connectAll()
+    mesh.run(1_000)
+    expect(mesh.answer('2', 'keys', { method: 'keys', prefix: '', from: '', limit: 99 }).keys).toEqual([
+      'other',
+    ])
+    expect(mesh.state('2')).toEqual(mesh.state('1'))
+  })
+
+  it('raises its own floor, so that it serves nobody from a log with a gap in it (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2', '3'], limits: shortLog })
+    for (let count = 0; count < 30; count++) mesh.write('1', `k${count % 10}`, count)
+    mesh.connect('1', '2')
+    mesh.run(1_000)
+    expect(mesh.replica('2').logFloor).toEqual(new Map([[mesh.originOf('1'), 30]]))
+    mesh.crash('1')
+    mesh.connect('2', '3')
+    mesh.run(1_000)
+    expect(mesh.state('3')).toEqual(mesh.state('2'))
+    expect(mesh.events('3', 'installed')).toMatchObject([{ from: '2' }])
+  })
+
+  it('tells its live watches all that is new, once, and nothing of what they have seen (R8, R11)', () => {
+    const mesh = apart()
+    mesh.write('2', 'own', 1)
+    mesh.request('2', { method: 'watch', prefix: '', since: 'start' })
+    mesh.run(100)
+    mesh.connectAll()
+    mesh.run(1_000)
+    const told = mesh.notifications('2').filter((event) => event.kind === 'update')
+    const versions = told.map(({ version }) => `${version.timestamp}@${version.origin}`)
+    expect(new Set(versions).size).toBe(versions.length)
+    expect(told).toHaveLength(11)
+  })
+
+  it('serves what waits for a cut that came by snapshot (R8, R9)', () => {
+    const mesh = apart()
+    const after = new Map([[mesh.originOf('1'), 30]])
+    mesh.request('2', { method: 'read', keys: ['k9'], after, timeoutMs: 5_000 })
+    mesh.connectAll()
+    mesh.run(1_000)
+    const replies = mesh.outputs('2').flatMap((output) => output.reply)
+    expect(replies).toMatchObject([{ result: { values: [{ winner: { value: 29 } }] } }])
+  })
+
+  it('starts anew with another peer when the one that it was taking from is gone (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2', '3'], limits: shortLog })
+    for (let count = 0; count < 30; count++) mesh.write('1', `k${count % 10}`, count)
+    mesh.connect('1', '2')
+    mesh.run(1_000)
+    mesh.connect('1', '3')
+    mesh.tick(250)
+    for (let count = 0; count < 6; count++) mesh.deliver('3', '1') || mesh.deliver('1', '3')
+    expect(mesh.sent('1', '3', 'snapshot').length).toBeGreaterThan(0)
+    mesh.crash('1')
+    mesh.connect('2', '3')
+    mesh.run(1_000)
+    expect(mesh.state('3')).toEqual(mesh.state('2'))
+  })
+})
+
+describe('a snapshot that breaks a rule', () => {
+  function firstPage(mesh: Mesh): Extract<PeerMessage, { kind: 'snapshot' }> {
+    mesh.connectAll()
+    mesh.tick(250)
+    for (let turn = 0; turn < 50 && mesh.sent('1', '2', 'snapshot').length === 0; turn++) {
+      mesh.deliver('2', '1')
+    }
+    const [page] = mesh.sent('1', '2', 'snapshot')
+    if (page === undefined) throw new Error('no snapshot was sent')
+    return page
+  }
+
+  it('is refused where its cut does not cover what it holds (R1, R8)', () => {
+    const mesh = apart()
+    const page = firstPage(mesh)
+    mesh.step('2', { kind: 'message', from: '1', message: { ...page, applied: new Map() } })
+    expect(mesh.refusals('2')).toMatchObject([
+      { peer: '1', reason: expect.stringContaining('does not cover') },
+    ])
+    expect([...mesh.replica('2').entries()]).toEqual([])
+  })
+
+  it('is refused where it has updates of this very run that were never issued (R7)', () => {
+    const mesh = apart()
+    const page = firstPage(mesh)
+    const applied = new Map<Origin, number>([
+      [mesh.originOf('1'), 99],
+      [mesh.originOf('2'), 7],
+    ])
+    mesh.step('2', { kind: 'message', from: '1', message: { ...page, applied } })
+    expect(mesh.refusals('2')).toMatchObject([
+      { peer: '1', reason: expect.stringContaining('never issued it') },
+    ])
+  })
+
+  it('is not looked at where nobody asked for it, or its beginning was missed (R8)', () => {
+    const mesh = apart()
+    const page = firstPage(mesh)
+    mesh.step('2', {
+      kind: 'message',
+      from: '1',
+      message: { ...page, pull: 999, applied: new Map([[mesh.originOf('1'), 99]]) },
+    })
+    mesh.step('2', {
+      kind: 'message',
+      from: '1',
+      message: { ...page, page: 2, applied: new Map([[mesh.originOf('1'), 99]]) },
+    })
+    expect([...mesh.replica('2').entries()]).toEqual([])
+    mesh.run(20_000, 250)
+    expect(mesh.state('2')).toEqual(mesh.state('1'))
+  })
+})
