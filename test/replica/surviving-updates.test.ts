@@ -30,7 +30,7 @@ describe('the version of an applied update', () => {
     version.addKey('x')
     expect(version).toEqual(versionOf('1', 8))
     expect(JSON.parse(JSON.stringify(version))).toEqual(versionOf('1', 8))
-    expect({ ...version }).toStrictEqual(versionOf('1', 8))
+    expect(Object.keys(version)).toEqual(['timestamp', 'origin'])
   })
 
   it('knows the keys that still have it, in the order of its writes', () => {

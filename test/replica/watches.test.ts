@@ -10,7 +10,7 @@ import { sizeOf, type Update, type Write } from '../../src/replica/update.ts'
 import { showVersion, type Origin } from '../../src/replica/version.ts'
 import { Watches } from '../../src/replica/watches.ts'
 import { Mesh } from './mesh.ts'
-import { originOf, versionOf } from './update-builder.ts'
+import { buildUpdate, originOf, versionOf } from './update-builder.ts'
 
 type UpdatePush = Extract<Notification, { kind: 'update' }>
 
@@ -611,6 +611,38 @@ describe('watches of a server that installs a snapshot (R8, R11)', () => {
   })
 })
 
+describe('a watch of a server that came back from its disk (R6, R11)', () => {
+  it('is sent what its cut does not cover, whatever the order in which that was applied', () => {
+    const log = new UpdateLog({ updatesMax: 10, bytesMax: 1_000 })
+    const keySpace = new KeySpace()
+    const restoration = keySpace.restoration()
+    const [trimmed, logged, installed] = [versionOf('2', 5), versionOf('1', 1), versionOf('3', 6)]
+    for (const [key, version] of [
+      ['a', trimmed],
+      ['b', logged],
+      ['c', installed],
+    ] as const) {
+      restoration.restore(key, [{ version, value: key }])
+    }
+    const floor = new Map([trimmed, installed].map(({ origin, timestamp }) => [origin, timestamp]))
+    log.skipTo(1, floor)
+    const update = buildUpdate({ server: '1', timestamp: 1, key: 'b' })
+    log.append({ update, bytes: sizeOf(update) })
+    restoration.locate(update, 1)
+    log.skipTo(3, floor)
+    restoration.finish(log.gapEnd)
+    const limits = { pageUpdatesMax: 10, examinedPerStepMax: 10, bookmarkEveryMs: 1_000 }
+    const watches = new Watches({ log, keySpace, ...limits })
+    watches.open(1, '', floor)
+    const notifications: Notification[] = []
+    watches.catchUp(new Map(), 0, notifications)
+    expect(notifications.map((pushed) => (pushed.kind === 'update' ? pushed.version : pushed.kind))).toEqual([
+      logged,
+      'caughtUp',
+    ])
+  })
+})
+
 describe('a resync (R11)', () => {
   it('is told, and the whole state follows, what the cut covered too', () => {
     const store = new Store()
@@ -695,6 +727,16 @@ describe('bookmarks of live watches (R11)', () => {
     const two = [originOf('2'), 1] as const
     expect(applied(store, first)).toEqual([new Map(), new Map([one, two])])
     expect(applied(store, second)).toEqual([new Map([one]), new Map([two])])
+  })
+
+  it('come at once where the last is long ago and something rises', () => {
+    const store = new Store()
+    const watch = store.watches.open(1, '', 'now')
+    store.settle()
+    for (let count = 0; count < 5; count++) store.turn(900)
+    store.write('1', 'x')
+    store.turn()
+    expect(applied(store, watch)).toEqual([new Map(), new Map([[originOf('1'), 1]])])
   })
 
   it('do not come where nothing rose, or nothing beyond what the watch began from', () => {
@@ -796,7 +838,6 @@ describe('all watches together (R11)', () => {
               store.install(command.writes)
               break
             case 'turn':
-              // As in a step: the clients of pages are asked for more only when they have drained.
               store.turn(command.passedMs)
               break
             case 'stall':
@@ -816,7 +857,8 @@ describe('all watches together (R11)', () => {
         }
         store.settle([1, 2])
         told.check()
-        store.turn(10_000)
+        // As many turns as make a bookmark for each, however few a step has.
+        for (const _ of commands) store.turn(10_000)
         told.check()
         told.checkState()
       }),
@@ -923,7 +965,7 @@ class Told {
     for (const watch of this.#watches.values()) {
       const reached = new Map(applied)
       raiseAll(reached, watch.since)
-      expect(new Map([...watch.bookmark].toSorted())).toEqual(new Map([...reached].toSorted()))
+      expect(watch.bookmark).toEqual(reached)
       for (const [key, siblings] of keySpace.entries()) {
         if (!key.startsWith(watch.prefix)) continue
         for (const { version, ...value } of siblings) {
