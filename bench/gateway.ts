@@ -43,6 +43,16 @@ const cases: readonly Case[] = [
     lines: request('write', (i) => ({ key: `user:${i}`, value })),
     check: fromClient,
   },
+  {
+    name: 'the same, once and after a cut',
+    lines: request('write', (i) => ({
+      key: `user:${i}`,
+      value,
+      request: { session: '3f2a9c1e7b604d58', number: i + 1 },
+      after: { '1~m3k9x': i + 5, '2~q8f1a': i + 3, '3~z1': i + 1 },
+    })),
+    check: fromClient,
+  },
   { name: 'read', lines: request('read', (i) => ({ key: `user:${i}` })), check: fromClient },
   {
     name: 'write, value a number',

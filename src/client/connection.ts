@@ -1,5 +1,6 @@
 import { connect as connectSocket, type Socket } from 'node:net'
 import { showAddress, isLoopback, type Address } from '../protocol/address.ts'
+import { connectionFault } from '../protocol/connection-fault.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import { parseRpcLine, type RpcMessage } from '../protocol/json-rpc.ts'
 import { replyBytesMax } from '../protocol/limits.ts'
@@ -139,10 +140,10 @@ export class Connection {
     const where = showAddress(this.address)
     const cause = error === undefined ? {} : { cause: error }
     if (this.#isConnected) {
-      const reason = error === undefined ? 'the server closed it' : describe(error)
+      const reason = error === undefined ? 'the server closed it' : connectionFault(error)
       return new TidingsError('ERR_CONNECTION_LOST', `the connection to ${where} broke (${reason})`, cause)
     }
-    const reason = error === undefined ? 'closed at once' : describe(error)
+    const reason = error === undefined ? 'closed at once' : connectionFault(error)
     const message =
       error?.code === 'ECONNREFUSED'
         ? `nothing listens on ${where} (${reason})`
@@ -173,23 +174,3 @@ export class Connection {
 }
 
 const keepAliveMs = 15_000
-
-/** Node's system errors in words. */
-function describe(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case 'ECONNREFUSED':
-      return 'connection refused'
-    case 'ECONNRESET':
-      return 'connection reset'
-    case 'ETIMEDOUT':
-      return 'no answer from there'
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'no such host'
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-      return 'no way there'
-    default:
-      return error.message
-  }
-}

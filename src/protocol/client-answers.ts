@@ -3,16 +3,18 @@ import type {
   KeyValue,
   KeyVersions,
   LinkState,
+  MissingEntry,
   MissingVersion,
+  RequestStamp,
   Story,
 } from '../replica/messages.ts'
 import type { Notification } from '../replica/output.ts'
-import { serverOf, type ServerId } from '../replica/version.ts'
+import { serverOf, showVersion, type ServerId } from '../replica/version.ts'
 import type { ReplicaCall } from './client-messages.ts'
 import { invalidParams, ProtocolError, protocolError } from './errors.ts'
-import { encodeError, encodeResponse, type JsonRpcId } from './json-rpc.ts'
-import { protocolVersion, replyBytesMax } from './limits.ts'
-import { cutToWire, siblingToWire, versionToWire, type Member } from './wire-forms.ts'
+import { encodeError, encodeNotice, encodeResponse, type JsonRpcId } from './json-rpc.ts'
+import { missingNamedMax, protocolVersion, replyBytesMax } from './limits.ts'
+import { cutToWire, show, siblingToWire, versionToWire, type Member } from './wire-forms.ts'
 
 /**
  * What a server says to its clients: the answers to their requests, and what a watch is pushed.
@@ -24,9 +26,10 @@ import { cutToWire, siblingToWire, versionToWire, type Member } from './wire-for
 /** What `status` tells of the process around the replica. */
 export interface ShellStatus {
   readonly peers: readonly {
+    /** `?` for an address that has never answered. */
     readonly id: ServerId
     readonly address: string
-    /** `connected` where links are up in both directions. */
+    /** `connected` where links are up in both directions; the other words stand in docs/protocol.md. */
     readonly state: string
     /** This server's outgoing link to it. */
     readonly link: LinkState['state']
@@ -34,6 +37,8 @@ export interface ShellStatus {
   /** All servers that this one knows of, with itself. */
   readonly members: readonly Member[]
   readonly durability: 'sync' | 'async' | 'memory'
+  /** Where its disk is; absent where it has none. */
+  readonly folder?: string
   readonly uptimeMs: number
   /** Whether anybody who reaches the port may ask. */
   readonly insecure: boolean
@@ -43,7 +48,7 @@ export interface ShellStatus {
 
 /**
  * The line that answers a request that the replica has answered: its result, or the error where the replica
- * refused or where the answer would be too long.
+ * refused, where it has not caught up with what the request is to come after, or where the answer would be too long.
  *
  * @param host is asked for the rest of `status`.
  */
@@ -65,7 +70,7 @@ export function encodeReply(
 /**
  * The result as it goes to the wire: plain data for `JSON.stringify`.
  *
- * @throws ProtocolError where the replica refused.
+ * @throws ProtocolError where the replica refused or has not caught up.
  */
 export function encodeResult(
   call: ReplicaCall,
@@ -108,19 +113,24 @@ export function encodeResult(
       }))
     case 'why':
       return storyToWire(result.story)
+    case 'notCaughtUp':
+      throw notCaughtUp(result.missing, call)
     case 'refused':
-      throw refusal(result.reason)
+      throw refusal(result.reason, call)
   }
 }
 
 /** The line that tells a watcher. */
 export function encodeNotification(notification: Notification): string {
   const { watch } = notification
-  if (notification.kind === 'caughtUp') {
-    const params = { watch, applied: cutToWire(notification.applied) }
-    return `${JSON.stringify({ jsonrpc: '2.0', method: 'caughtUp', params })}\n`
+  switch (notification.kind) {
+    case 'update':
+      return `{"jsonrpc":"2.0","method":"update","params":{"watch":${watch},${pushText(notification)}}}\n`
+    case 'caughtUp':
+      return encodeNotice({ method: 'caughtUp', params: { watch, applied: cutToWire(notification.applied) } })
+    case 'resync':
+      return encodeNotice({ method: 'resync', params: { watch } })
   }
-  return `{"jsonrpc":"2.0","method":"update","params":{"watch":${watch},${pushText(notification)}}}\n`
 }
 
 type Push = Extract<Notification, { readonly kind: 'update' }>
@@ -165,32 +175,22 @@ function statusToWire(
   status: Extract<ClientResult, { method: 'status' }>['status'],
   shell: ShellStatus,
 ): object {
-  const { server, origin, clock, applied, waiting, keys, tombstones, conflicts, log, watches } = status
-  const told = new Map(status.peers.map((peer) => [peer.id, peer]))
+  const { server, origin, clock, applied, peers: cuts, ...counts } = status
+  const told = new Map(cuts.map((peer) => [peer.id, peer]))
   const peers = shell.peers.map(({ id, address, state, link }) => {
     const peer = told.get(id)
     const known = peer === undefined ? {} : { origin: peer.origin, applied: cutToWire(peer.applied) }
     return { id, address, state, link, ...known }
   })
-  const { members, durability, uptimeMs, insecure, lab } = shell
   return {
     server,
     origin,
     protocol: protocolVersion,
     clock,
     applied: cutToWire(applied),
+    ...(counts satisfies { readonly [name: string]: number }),
+    ...shell,
     peers,
-    waiting,
-    keys,
-    tombstones,
-    conflicts,
-    log,
-    watches,
-    members,
-    durability,
-    uptimeMs,
-    insecure,
-    lab,
   }
 }
 
@@ -214,7 +214,45 @@ function missingToWire({ version, keys, waitsHere, holders, heldHolders, link }:
   return { version: versionToWire(version), ...known, waitsHere, holders, heldHolders, link }
 }
 
-function refusal(reason: Extract<ClientResult, { method: 'refused' }>['reason']): ProtocolError {
+/** −32001: what is missing, who has it, and what to try. What is lost comes first: only its asker can end that. */
+function notCaughtUp(missing: readonly MissingEntry[], call: ReplicaCall): ProtocolError {
+  const lost = missing.filter((entry) => entry.lost)
+  const ordered = [...lost, ...missing.filter((entry) => !entry.lost)]
+  const named = ordered.slice(0, missingNamedMax)
+  const more = ordered.length - named.length
+  const told = ordered.slice(0, 3).map(missingInWords)
+  if (ordered.length > told.length) told.push(`and ${ordered.length - told.length} more`)
+  const time = 'timeoutMs' in call.request ? ` within ${call.request.timeoutMs} ms` : ''
+  const message =
+    `this server has not applied ${told.join(', ')}` +
+    (lost.length > 0
+      ? '; leave what is lost out of `after`'
+      : `${time}; ask again with a longer \`timeout\`, or ask another server`)
+  return protocolError('notCaughtUp', message, {
+    data: {
+      missing: named.map(missingEntryToWire),
+      ...(more === 0 ? {} : { more }),
+    },
+  })
+}
+
+function missingEntryToWire({ version, holders, lost }: MissingEntry): object {
+  const entry = { version: versionToWire(version), server: serverOf(version.origin), holders }
+  return lost ? { ...entry, lost } : entry
+}
+
+function missingInWords({ version, holders, lost }: MissingEntry): string {
+  const shown = showVersion(version)
+  if (lost) return `${shown} (lost: every server is connected, and none has it)`
+  if (holders.length === 0) return `${shown} (no server that is connected has it)`
+  const servers = holders.slice(0, 3).join(', ') + (holders.length > 3 ? ', …' : '')
+  return `${shown} (${holders.length === 1 ? `server ${servers} has it` : `servers ${servers} have it`})`
+}
+
+function refusal(
+  reason: Extract<ClientResult, { method: 'refused' }>['reason'],
+  call: ReplicaCall,
+): ProtocolError {
   switch (reason) {
     case 'noSuchWatch':
       return invalidParams('params.watch', 'is no open watch of this connection')
@@ -227,7 +265,43 @@ function refusal(reason: Extract<ClientResult, { method: 'refused' }>['reason'])
       return protocolError('internal', 'the clock has reached its end: no timestamp is left', {
         data: { definite: true },
       })
+    case 'tooManyWaiting':
+      return protocolError(
+        'overloaded',
+        'as many requests wait here for their `after` as may; ask again later, or ask another server',
+        { data: { retryAfterMs: 1_000 } },
+      )
+    case 'outcomeUnknown':
+      return outcomeUnknown(stampOf(call))
+    case 'requestReused': {
+      const { session, number } = stampOf(call)
+      const rule = `is ${number}, which session ${show(session)} has used for other writes; give each request a number of its own`
+      return invalidParams('params.request.number', rule)
+    }
   }
+}
+
+/**
+ * −32007. A request that may be carried out where it is unknown, or that says that it was never sent before, is
+ * refused only because its number is no longer remembered: then nothing but a new number helps.
+ */
+function outcomeUnknown({ session, number, retry }: RequestStamp): ProtocolError {
+  const name = `request ${number} of session ${show(session)}`
+  const message =
+    retry === true
+      ? `this server does not know ${name}: it may have been carried out by another, or so long ago that its answer is not kept`
+      : `the answer to ${name} is no longer kept, if there was one`
+  const advice =
+    retry === true
+      ? 'then, if it is not there, send it with retry "again", or under a new number'
+      : 'then, if it is not there, send it under a new number'
+  return protocolError('outcomeUnknown', `${message}; read what it was to write, and ${advice}`)
+}
+
+/** Only a write that came with a stamp is refused because of it. */
+function stampOf(call: ReplicaCall): RequestStamp {
+  if (call.request.method === 'write' && call.request.request !== undefined) return call.request.request
+  throw new Error(`${call.method} was refused for a request that it did not name`)
 }
 
 /** Whether a result cannot come near the bound: it has one value of at most a line, or none. */

@@ -1,4 +1,5 @@
-import type { ClientRequest } from '../replica/messages.ts'
+import type { Cut } from '../replica/cut.ts'
+import type { ClientRequest, Patience, RequestStamp } from '../replica/messages.ts'
 import type { JsonValue, Write } from '../replica/update.ts'
 import type { ServerId } from '../replica/version.ts'
 import { isHex32 } from './authentication.ts'
@@ -13,6 +14,8 @@ import {
   nameBytesMax,
   numbersUnmeasuredMax,
   readKeysMax,
+  timeoutMsDefault,
+  timeoutMsMax,
   valueDepthMax,
   writesBytesMax,
 } from './limits.ts'
@@ -24,8 +27,10 @@ import {
   isKey,
   keyAt,
   listAt,
+  nameAt,
   numbersIn,
   objectAt,
+  protocolAt,
   serverIdAt,
   show,
   textAt,
@@ -94,16 +99,16 @@ type Requested<Method extends ClientRequest['method']> = Extract<ClientRequest, 
 
 /** The methods and the names of their parameters. */
 export const clientMethods = {
-  hello: ['session', 'token'],
+  hello: ['session', 'token', 'protocol'],
   challenge: ['nonce'],
-  write: ['key', 'value'],
-  delete: ['key'],
-  batch: ['writes'],
-  read: ['key', 'keys'],
-  keys: ['prefix', 'from', 'limit'],
+  write: ['key', 'value', 'after', 'timeout', 'request'],
+  delete: ['key', 'after', 'timeout', 'request'],
+  batch: ['writes', 'after', 'timeout', 'request'],
+  read: ['key', 'keys', 'after', 'timeout'],
+  keys: ['prefix', 'from', 'limit', 'after', 'timeout'],
   watch: ['prefix', 'since'],
   unwatch: ['watch'],
-  conflicts: ['prefix'],
+  conflicts: ['prefix', 'after', 'timeout'],
   status: [],
   waiting: [],
   why: ['key'],
@@ -119,7 +124,7 @@ export function isReplicaCall(call: ClientCall): call is ReplicaCall {
  * The one gate for clients' requests.
  *
  * @param params what `parseRpcLine` returned: its text has been checked, so that of a value only the depth is left.
- * @throws ProtocolError −32601 with a suggestion; −32602 with the path of what is wrong; −32010.
+ * @throws ProtocolError −32601 with a suggestion; −32602 with the path of what is wrong; −32005; −32010.
  */
 export function checkClientRequest(method: string, params: unknown): ClientCall {
   const given = params === undefined ? noParams : paramsOf(method, params)
@@ -129,29 +134,32 @@ export function checkClientRequest(method: string, params: unknown): ClientCall 
       const key = keyAt(params.key, 'params.key')
       const writes = [{ key, value: valueAt(params.value, 'params.value') }]
       checkValues(writes, () => 'params.value')
-      return { method, key, request: { method: 'write', writes } }
+      return { method, key, request: writeRequest(writes, params) }
     }
     case 'read': {
-      const { key, keys } = named('read', given)
+      const params = named('read', given)
+      const { key, keys } = params
       if (keys === undefined) {
         const checked = keyAt(key, 'params.key')
-        return { method, form: 'key', request: { method: 'read', keys: [checked] } }
+        return { method, form: 'key', request: patient({ method: 'read', keys: [checked] }, params) }
       }
       if (key !== undefined) throw invalidParams('params.keys', 'stands next to params.key; send one of them')
       const list = listAt(keys, 'params.keys', readKeysMax)
       const checked = list.map((item, index) => (isKey(item) ? item : keyAt(item, `params.keys[${index}]`)))
-      return { method, form: 'keys', request: { method: 'read', keys: checked } }
+      return { method, form: 'keys', request: patient({ method: 'read', keys: checked }, params) }
     }
     case 'delete': {
-      const key = keyAt(named('delete', given).key, 'params.key')
-      return { method, key, request: { method: 'write', writes: [{ key, deleted: true }] } }
+      const params = named('delete', given)
+      const key = keyAt(params.key, 'params.key')
+      return { method, key, request: writeRequest([{ key, deleted: true }], params) }
     }
     case 'batch': {
-      const writes = writesAt(named('batch', given).writes)
-      return { method, request: { method: 'write', writes } }
+      const params = named('batch', given)
+      return { method, request: writeRequest(writesAt(params.writes), params) }
     }
     case 'hello': {
-      const { session, token } = named('hello', given)
+      const { session, token, protocol } = named('hello', given)
+      if (protocol !== undefined) protocolAt(protocol, 'params.protocol')
       return {
         method,
         ...(session === undefined ? {} : { session: textAt(session, 'params.session', nameBytesMax) }),
@@ -160,8 +168,10 @@ export function checkClientRequest(method: string, params: unknown): ClientCall 
       }
     }
     case 'keys': {
-      const { prefix, from, limit } = named('keys', given)
+      const params = named('keys', given)
+      const { prefix, from, limit } = params
       const checked = {
+        method,
         prefix: beginningAt(prefix, 'params.prefix'),
         from: beginningAt(from, 'params.from'),
         limit:
@@ -169,7 +179,7 @@ export function checkClientRequest(method: string, params: unknown): ClientCall 
             ? keysLimitDefault
             : countAt(limit, 'params.limit', { min: 1, max: keysLimitMax }),
       }
-      return { method, request: { method, ...checked } }
+      return { method, request: patient(checked, params) }
     }
     case 'watch': {
       const { prefix, since } = named('watch', given)
@@ -180,11 +190,13 @@ export function checkClientRequest(method: string, params: unknown): ClientCall 
       const watch = countAt(named('unwatch', given).watch, 'params.watch', { min: 1 })
       return { method, request: { method, watch } }
     }
-    case 'conflicts':
+    case 'conflicts': {
+      const params = named('conflicts', given)
       return {
         method,
-        request: { method, prefix: beginningAt(named('conflicts', given).prefix, 'params.prefix') },
+        request: patient({ method, prefix: beginningAt(params.prefix, 'params.prefix') }, params),
       }
+    }
     case 'status':
       named(method, given)
       return { method, request: { method } }
@@ -211,9 +223,6 @@ export function hex32At(value: unknown, path: string): string {
 
 const noParams: ParsedObject = {}
 
-/** Members that a later release will know; until then nobody may believe that they do something. */
-const comingMembers: ReadonlySet<string> = new Set(['after', 'timeout', 'request'])
-
 function paramsOf(method: string, params: unknown): ParsedObject {
   if (!Array.isArray(params)) return objectAt(params, 'params')
   if (!isClientMethod(method)) throw unknownMethod(method)
@@ -228,20 +237,8 @@ function named<Method extends ClientMethod>(
   params: ParsedObject,
 ): { readonly [Name in (typeof clientMethods)[Method][number]]?: unknown } {
   const known: readonly string[] = clientMethods[method]
-  for (const name in params) {
-    if (known.includes(name)) continue
-    if (comingMembers.has(name) && coming(method).includes(name)) {
-      const rule = 'belongs to sessions, which this server does not support yet; leave it out'
-      throw invalidParams(`params.${name}`, rule)
-    }
-    throw unknownMember('params', name, known)
-  }
+  for (const name in params) if (!known.includes(name)) throw unknownMember('params', name, known)
   return params as { readonly [Name in (typeof clientMethods)[Method][number]]?: unknown }
-}
-
-function coming(method: ClientMethod): readonly string[] {
-  if (method === 'read') return ['after', 'timeout']
-  return method === 'write' || method === 'delete' || method === 'batch' ? [...comingMembers] : []
 }
 
 function isClientMethod(method: string): method is ClientMethod {
@@ -262,16 +259,68 @@ function beginningAt(value: unknown, path: string): string {
   return value === undefined ? '' : textAt(value, path, keyBytesMax)
 }
 
-function sinceAt(since: unknown): 'now' | 'start' | ReturnType<typeof cutAt> {
+function sinceAt(since: unknown): 'now' | 'start' | Cut {
   if (since === undefined || since === 'now') return 'now'
   if (since === 'start') return 'start'
   if (typeof since === 'string') throw expected('params.since', '"now", "start" or a cut', since)
-  const cut = cutAt(since, 'params.since')
+  return shownCutAt(since, 'params.since')
+}
+
+/** A cut that a client shows. */
+function shownCutAt(value: unknown, path: string): Cut {
+  const cut = cutAt(value, path)
   if (cut.size <= cutEntriesMax) return cut
-  throw invalidParams(
-    'params.since',
-    `has ${cut.size} entries; a cut of this mesh has at most ${cutEntriesMax}`,
-  )
+  throw invalidParams(path, `has ${cut.size} entries; a cut of this mesh has at most ${cutEntriesMax}`)
+}
+
+interface PatienceParams {
+  readonly after?: unknown
+  readonly timeout?: unknown
+}
+
+function writeRequest(
+  writes: readonly Write[],
+  params: PatienceParams & { readonly request?: unknown },
+): Requested<'write'> {
+  const request: Requested<'write'> =
+    params.request === undefined
+      ? { method: 'write', writes }
+      : { method: 'write', writes, request: stampAt(params.request) }
+  return patient(request, params)
+}
+
+/**
+ * Adds what a request is to come after to it (R9), in place: a copy would cost more than all of the checks. Without
+ * an `after` there is nothing to wait for: then a `timeout` is checked, and has no effect.
+ */
+function patient<Request extends ClientRequest>(
+  request: Request,
+  { after, timeout }: PatienceParams,
+): Request & Patience {
+  if (after === undefined && timeout === undefined) return request
+  const timeoutMs =
+    timeout === undefined
+      ? timeoutMsDefault
+      : countAt(timeout, 'params.timeout', { min: 0, max: timeoutMsMax })
+  return after === undefined
+    ? request
+    : Object.assign(request, { after: shownCutAt(after, 'params.after'), timeoutMs })
+}
+
+const stampNames: readonly string[] = ['session', 'number', 'retry']
+
+/** What makes a write happen once (R10). */
+function stampAt(value: unknown): RequestStamp {
+  const stamp = objectAt(value, 'params.request')
+  for (const name in stamp)
+    if (!stampNames.includes(name)) throw unknownMember('params.request', name, stampNames)
+  const { retry } = stamp
+  if (retry !== undefined && retry !== true && retry !== 'again') {
+    throw expected('params.request.retry', 'true or "again", or absent', retry)
+  }
+  const session = nameAt(stamp.session, 'params.request.session')
+  const number = countAt(stamp.number, 'params.request.number', { min: 1 })
+  return retry === undefined ? { session, number } : { session, number, retry }
 }
 
 function valueAt(value: unknown, path: string): JsonValue {

@@ -106,12 +106,24 @@ export interface ToldStory {
   readonly silent: readonly ServerId[]
 }
 
+/** A version that a request was to come after, and that the asked server has not applied (R9). */
+export interface ToldMissingEntry {
+  readonly version: Version
+  /** The server that took it. */
+  readonly server: ServerId
+  /** Servers that the asked one is connected to and that have it. */
+  readonly holders: readonly ServerId[]
+  /** Every server is connected and none has it: it is no use waiting for it. */
+  readonly lost: boolean
+}
+
 export interface ToldStatus {
   readonly server: ServerId
   readonly origin: Origin
   readonly clock: Timestamp
   readonly applied: Cut
   readonly peers: readonly {
+    /** `?` for an address that has never answered. */
     readonly id: ServerId
     readonly address: string
     readonly state: string
@@ -124,9 +136,17 @@ export interface ToldStatus {
   readonly tombstones: number
   readonly conflicts: number
   readonly log: number
+  /** This and the four below are absent where the server is of an earlier release. */
+  readonly logBytes?: number
+  readonly origins?: number
+  readonly sessions?: number
+  readonly answers?: number
+  readonly parked?: number
   readonly watches: number
   readonly members: readonly Member[]
   readonly durability: string
+  /** Where its disk is; absent where it has none. */
+  readonly folder?: string
   readonly uptimeMs: number
   readonly insecure: boolean
   readonly lab: boolean
@@ -142,6 +162,7 @@ export type ClientNotification =
       /** Of the keys written, those that have several siblings now, with all of them; may be empty. */
       readonly conflict: readonly ToldKeyVersions[]
     }
+  /** `applied` is the whole cut the first time, and then the entries that have changed since. */
   | { readonly kind: 'caughtUp'; readonly watch: number; readonly applied: Cut }
   | { readonly kind: 'resync'; readonly watch: number }
 
@@ -156,6 +177,17 @@ export function checkClientResult<Method extends ClientMethod>(
   result: unknown,
 ): ClientResults[Method] {
   return reading(`the answer to ${method}`, () => readers[method](result))
+}
+
+/**
+ * Reads what an error −32001 says is missing: what is lost first, at most a hundred versions.
+ *
+ * @throws ProtocolError −32603 where it makes no sense; the request did not happen all the same.
+ */
+export function checkMissing(error: ProtocolError): readonly ToldMissingEntry[] {
+  return reading('the error of a request that was not carried out', () =>
+    all(error.data.missing, 'error.data.missing', missingEntryAt),
+  )
 }
 
 /**
@@ -330,6 +362,16 @@ function missingAt(value: unknown, path: string): ToldMissing {
   }
 }
 
+function missingEntryAt(value: unknown, path: string): ToldMissingEntry {
+  const given = objectAt(value, path)
+  return {
+    version: versionAt(given.version, `${path}.version`),
+    server: serverIdAt(given.server, `${path}.server`),
+    holders: all(given.holders, `${path}.holders`, serverIdAt),
+    lost: given.lost === undefined ? false : booleanAt(given.lost, `${path}.lost`),
+  }
+}
+
 function storyOf(result: unknown): ToldStory {
   const given = objectAt(result, 'result')
   return {
@@ -352,6 +394,7 @@ function storyOf(result: unknown): ToldStory {
 function statusOf(result: unknown): ToldStatus {
   const given = objectAt(result, 'result')
   const count = (name: string): number => countAt(given[name], `result.${name}`, { min: 0 })
+  const newer = ['logBytes', 'origins', 'sessions', 'answers', 'parked'] as const
   return {
     server: serverIdAt(given.server, 'result.server'),
     origin: originAt(given.origin, 'result.origin'),
@@ -363,9 +406,13 @@ function statusOf(result: unknown): ToldStatus {
     tombstones: count('tombstones'),
     conflicts: count('conflicts'),
     log: count('log'),
+    ...Object.fromEntries(
+      newer.filter((name) => given[name] !== undefined).map((name) => [name, count(name)]),
+    ),
     watches: count('watches'),
     members: membersAt(given.members, 'result.members'),
     durability: wordAt(given.durability, 'result.durability'),
+    ...(given.folder === undefined ? {} : { folder: wordAt(given.folder, 'result.folder') }),
     uptimeMs: millisecondsAt(given.uptimeMs, 'result.uptimeMs'),
     insecure: booleanAt(given.insecure, 'result.insecure'),
     lab: booleanAt(given.lab, 'result.lab'),
@@ -375,7 +422,7 @@ function statusOf(result: unknown): ToldStatus {
 function statusPeerAt(value: unknown, path: string): ToldStatus['peers'][number] {
   const given: ParsedObject = objectAt(value, path)
   return {
-    id: serverIdAt(given.id, `${path}.id`),
+    id: given.id === '?' ? given.id : serverIdAt(given.id, `${path}.id`),
     address: wordAt(given.address, `${path}.address`),
     state: wordAt(given.state, `${path}.state`),
     link: wordAt(given.link, `${path}.link`),

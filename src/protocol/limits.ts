@@ -65,7 +65,10 @@ export const keysLimitDefault = 1_000
 /** The most that `keys` lists at once; `next` says where to go on. */
 export const keysLimitMax = 10_000
 
-/** Origins in a cut that a client shows: as many starts of processes that each wrote something. A watch keeps it. */
+/**
+ * Origins in a cut that a client shows: as many starts of processes that each wrote something. A watch keeps it, and
+ * so does a request that waits for it.
+ */
 export const cutEntriesMax = 10_000
 
 /** Messages in one JSON-RPC batch array. */
@@ -157,11 +160,36 @@ export const frameUpdatesMax = 10_000
 /** Versions in one `peer.ask` or `peer.tell`: people read the answer. */
 export const askedVersionsMax = 1_000
 
+/**
+ * Siblings, rows and sessions of one page of a snapshot, and answers of one session. A page has at most 1,000 of them
+ * all together; a page of a faulty peer is bounded too.
+ */
+export const snapshotItemsMax = 10_000
+
 /** Servers that one message may name. A mesh connects each to each; a hundred would be many. */
 export const membersMax = 1_024
 
 /** How long a server that holds an id may take to answer a ping before another with that id replaces it (R7). */
 export const pingTimeoutMs = 1_000
+
+// ── sessions and retries ─────────────────────────────────────────────────────────────────────────────────
+
+/** Missing versions that one error names. It counts the others: nobody can do more about a thousand than about these. */
+export const missingNamedMax = 100
+
+// The following are the replica's, and stand with their reasons in `defaultLimits`.
+
+/** Answers that are kept of one session, to recognise its retries (R10). */
+export const answersPerSessionMax = defaultLimits.requests.answersPerSessionMax
+
+/** Answers that are kept of all sessions together. */
+export const answersMax = defaultLimits.requests.answersMax
+
+/** Sessions of which anything is kept. */
+export const sessionsMax = defaultLimits.requests.sessionsMax
+
+/** Requests of all clients that wait for what they are to come after (R9). */
+export const parkedMax = defaultLimits.parkedMax
 
 // ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
 

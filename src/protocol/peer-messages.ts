@@ -1,6 +1,14 @@
 import type { Cut } from '../replica/cut.ts'
-import type { PeerMessage, VersionKeys } from '../replica/messages.ts'
-import type { Update } from '../replica/update.ts'
+import type {
+  KeptAnswer,
+  PeerMessage,
+  SessionRecord,
+  SnapshotPage,
+  SnapshotRow,
+  SnapshotSibling,
+  VersionKeys,
+} from '../replica/messages.ts'
+import type { JsonValue, Update } from '../replica/update.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
 import { invalidParams, protocolError, type ProtocolError } from './errors.ts'
 import { hex32At } from './client-messages.ts'
@@ -12,6 +20,7 @@ import {
   nameBytesMax,
   peerFrameBytesMax,
   protocolVersion,
+  snapshotItemsMax,
 } from './limits.ts'
 import {
   booleanAt,
@@ -22,6 +31,7 @@ import {
   faultOfValue,
   hostAt,
   isKey,
+  isName,
   isOrigin,
   keyAt,
   linkStateAt,
@@ -29,7 +39,9 @@ import {
   membersAt,
   objectAt,
   originAt,
+  nameAt,
   portAt,
+  protocolAt,
   serverIdAt,
   textAt,
   timestampAt,
@@ -102,6 +114,15 @@ export function checkPeerMessage(method: string, params: unknown): PeerCall {
         except: listAt(given.except, 'params.except', askedVersionsMax).map((origin, index) =>
           originAt(origin, `params.except[${index}]`),
         ),
+        ...(given.snapshot === undefined
+          ? {}
+          : { snapshot: countAt(given.snapshot, 'params.snapshot', { min: 1 }) }),
+      }
+    case 'peer.snapshot':
+      return {
+        kind: 'snapshot',
+        pull: countAt(given.pull, 'params.pull', { min: 1 }),
+        ...snapshotPageOf(given),
       }
     case 'peer.cut':
       return { kind: 'cut', entries: cutAt(given.entries, 'params.entries') }
@@ -111,7 +132,7 @@ export function checkPeerMessage(method: string, params: unknown): PeerCall {
       return {
         kind: 'ask',
         question: countAt(given.question, 'params.question', { min: 1 }),
-        key: keyAt(given.key, 'params.key'),
+        ...(given.key === undefined ? {} : { key: keyAt(given.key, 'params.key') }),
         versions: versionsAt(given.versions, 'params.versions'),
       }
     case 'peer.tell':
@@ -178,9 +199,12 @@ export function encodePeerMessage(message: PeerMessage): string {
       return `${before}{"jsonrpc":"2.0","method":"peer.page","params":{"pull":${pull},"more":${more},"updates":[${last}]}}\n`
     }
     case 'pull': {
-      const { pull, applied, except } = message
-      return encodeNotice({ method: 'peer.pull', params: { pull, applied: cutToWire(applied), except } })
+      const { pull, applied, except, snapshot } = message
+      const params = { pull, applied: cutToWire(applied), except, snapshot }
+      return encodeNotice({ method: 'peer.pull', params })
     }
+    case 'snapshot':
+      return encodeNotice({ method: 'peer.snapshot', params: snapshotToWire(message) })
     case 'cut':
       return encodeNotice({ method: 'peer.cut', params: { entries: cutToWire(message.entries) } })
     case 'link': {
@@ -270,6 +294,37 @@ function framesOf(updates: readonly Update[]): string[] {
   return frames
 }
 
+/**
+ * One page is one frame, whatever is in it: whoever fills pages stays far below `peerLineBytesMax`, to which the
+ * longest sibling and the longest row may be added. What is absent is left out by `JSON.stringify`.
+ */
+function snapshotToWire(page: SnapshotPage & { readonly pull: number }): object {
+  return {
+    pull: page.pull,
+    snapshot: page.snapshot,
+    page: page.page,
+    siblings: page.siblings.map(({ key, version, value, deleted, first }) => ({
+      key,
+      version: versionToWire(version),
+      value,
+      deleted,
+      first,
+    })),
+    rows: page.rows.map(({ origin, known }) => ({ origin, known: cutToWire(known) })),
+    sessions: page.sessions.map(({ session, letGo, answers }) => ({
+      session,
+      letGo,
+      answers: answers.map(({ number, version, fingerprint }) => [
+        number,
+        version.timestamp,
+        version.origin,
+        fingerprint,
+      ]),
+    })),
+    applied: page.applied === undefined ? undefined : cutToWire(page.applied),
+  }
+}
+
 function keysThatFit(items: readonly VersionKeys[]): readonly VersionKeys[] {
   const fitting: VersionKeys[] = []
   let length = 0
@@ -305,7 +360,9 @@ function isUpdate(value: unknown): value is Update {
     if (!isOrigin(other) || !isCount((dependencies as ParsedObject)[other], 1)) return false
   }
   for (const name in update) {
-    if (!ownNames.has(name) && faultOfValue(update[name]) !== undefined) return false
+    if (ownNames.has(name)) continue
+    if (faultOfValue(update[name]) !== undefined || (name === 'request' && !isStamp(update[name])))
+      return false
   }
   if (!Array.isArray(writes) || writes.length === 0 || writes.length > batchWritesMax) return false
   for (const write of writes as readonly unknown[]) if (!isWrite(write)) return false
@@ -313,6 +370,13 @@ function isUpdate(value: unknown): value is Update {
 }
 
 const ownNames: ReadonlySet<string> = new Set(['origin', 'timestamp', 'previous', 'dependencies', 'writes'])
+
+/** Whether something names a request as an update does (R10). A newer release may say more of it, which is kept. */
+function isStamp(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const { session, number } = value as ParsedObject
+  return isName(session) && isCount(number, 1)
+}
 
 /** A write's members are all known: what a value may be is checked, and nothing else may hide beside it. */
 const writeNames: ReadonlySet<string> = new Set(['key', 'value', 'deleted'])
@@ -350,6 +414,11 @@ function faultOfUpdate(value: unknown, path: string): ProtocolError {
     const fault = ownNames.has(name) ? undefined : faultOfValue(update[name])
     if (fault !== undefined) return invalidParams(`${path}[${JSON.stringify(name)}]`, fault)
   }
+  if (update.request !== undefined) {
+    const request = objectAt(update.request, `${path}.request`)
+    nameAt(request.session, `${path}.request.session`)
+    countAt(request.number, `${path}.request.number`, { min: 1 })
+  }
   const writes = listAt(update.writes, `${path}.writes`, batchWritesMax)
   if (writes.length === 0)
     return invalidParams(`${path}.writes`, 'is empty; an update writes at least one key')
@@ -384,6 +453,71 @@ function versionKeysAt(value: unknown, path: string): VersionKeys {
   }
 }
 
+function snapshotPageOf(given: ParsedObject): SnapshotPage {
+  const itemsOf = (name: 'siblings' | 'rows' | 'sessions'): readonly unknown[] =>
+    listAt(given[name], `params.${name}`, snapshotItemsMax)
+  return {
+    snapshot: countAt(given.snapshot, 'params.snapshot', { min: 1 }),
+    page: countAt(given.page, 'params.page', { min: 1 }),
+    siblings: itemsOf('siblings').map((item, index) => siblingAt(item, `params.siblings[${index}]`)),
+    rows: itemsOf('rows').map((item, index) => rowAt(item, `params.rows[${index}]`)),
+    sessions: itemsOf('sessions').map((item, index) => sessionAt(item, `params.sessions[${index}]`)),
+    ...(given.applied === undefined ? {} : { applied: cutAt(given.applied, 'params.applied') }),
+  }
+}
+
+function siblingAt(item: unknown, path: string): SnapshotSibling {
+  const given = objectAt(item, path)
+  const { value, deleted, first } = given
+  const key = keyAt(given.key, `${path}.key`)
+  const version = versionAt(given.version, `${path}.version`)
+  if (first !== undefined && first !== true) throw expected(`${path}.first`, 'true, or absent', first)
+  const place: { readonly first?: true } = first === undefined ? {} : { first }
+  if (deleted !== undefined) {
+    if (deleted !== true) throw expected(`${path}.deleted`, 'true, or absent', deleted)
+    if (value !== undefined) throw invalidParams(`${path}.value`, 'stands next to deleted')
+    return { key, version, deleted, ...place }
+  }
+  if (value === undefined) throw invalidParams(`${path}.value`, 'is missing')
+  const fault = faultOfValue(value)
+  if (fault !== undefined) throw invalidParams(`${path}.value`, fault)
+  return { key, version, value: value as JsonValue, ...place }
+}
+
+function rowAt(item: unknown, path: string): SnapshotRow {
+  const { origin, known } = objectAt(item, path)
+  return { origin: originAt(origin, `${path}.origin`), known: cutAt(known, `${path}.known`) }
+}
+
+function sessionAt(item: unknown, path: string): SessionRecord {
+  const { session, letGo, answers } = objectAt(item, path)
+  return {
+    session: nameAt(session, `${path}.session`),
+    letGo: countAt(letGo, `${path}.letGo`, { min: 0 }),
+    answers: listAt(answers, `${path}.answers`, snapshotItemsMax).map((answer, index) =>
+      keptAnswerAt(answer, `${path}.answers[${index}]`),
+    ),
+  }
+}
+
+/** `[number, timestamp, origin, fingerprint]`: there are thousands of them, so that names would be most of it. */
+function keptAnswerAt(value: unknown, path: string): KeptAnswer {
+  if (!Array.isArray(value) || value.length !== 4) {
+    throw expected(path, 'an answer such as [5, 12, "1~m3k9x", 3735928559]', value)
+  }
+  const [number, timestamp, origin, fingerprint] = value as readonly unknown[]
+  return {
+    number: countAt(number, `${path}[0]`, { min: 1 }),
+    version: { timestamp: timestampAt(timestamp, `${path}[1]`), origin: originAt(origin, `${path}[2]`) },
+    fingerprint: wholeAt(fingerprint, `${path}[3]`),
+  }
+}
+
+function wholeAt(value: unknown, path: string): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw expected(path, 'a whole number', value)
+  return value
+}
+
 function helloOf(given: ParsedObject): PeerHelloParams {
   const protocol = protocolAt(given.protocol, 'params.protocol')
   const { address, token } = given
@@ -408,12 +542,4 @@ function ownOriginAt(given: ParsedObject, path: string): Origin {
   const origin = originAt(given.origin, `${path}.origin`)
   if (origin.startsWith(`${String(given.server)}~`)) return origin
   throw invalidParams(`${path}.origin`, `is ${origin}, which is no origin of server ${String(given.server)}`)
-}
-
-/** Comes first: in another protocol, everything else may mean something else. */
-function protocolAt(value: unknown, path: string): number {
-  const protocol = countAt(value, path, { min: 1 })
-  if (protocol === protocolVersion) return protocol
-  const message = `this server speaks protocol ${protocolVersion}, and the other one ${protocol}; run the same release on both`
-  throw protocolError('protocolVersion', message, { path, data: { protocol: protocolVersion } })
 }

@@ -5,7 +5,7 @@ import type { JsonValue } from '../replica/update.ts'
 import type { Origin, ServerId, Timestamp, Version } from '../replica/version.ts'
 import type { Address } from './address.ts'
 import { invalidParams, protocolError, type ProtocolError } from './errors.ts'
-import { keyBytesMax, membersMax, valueDepthMax } from './limits.ts'
+import { keyBytesMax, membersMax, nameBytesMax, protocolVersion, valueDepthMax } from './limits.ts'
 import { nearestWord } from './nearest-word.ts'
 
 /**
@@ -94,6 +94,16 @@ export function textAt(value: unknown, path: string, bytesMax: number): string {
   return value
 }
 
+/** Whether something is the name of a session: 1 to {@link nameBytesMax} bytes of well-formed UTF-8. */
+export function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length > 0 && fits(value, nameBytesMax) && isWellFormed(value)
+}
+
+export function nameAt(value: unknown, path: string): string {
+  if (value === '') throw invalidParams(path, `is empty; a name has 1 to ${nameBytesMax} bytes`)
+  return textAt(value, path, nameBytesMax)
+}
+
 /** Whether something is a key: 1 to 1,024 bytes of well-formed UTF-8. Fast: it runs for every write. */
 export function isKey(value: unknown): value is string {
   return typeof value === 'string' && value.length > 0 && fits(value, keyBytesMax) && isWellFormed(value)
@@ -151,10 +161,15 @@ export function versionAt(value: unknown, path: string): Version {
 /** `{ origin: timestamp, … }`. */
 export function cutAt(value: unknown, path: string): Cut {
   const cut = new Map<Origin, Timestamp>()
-  for (const [origin, timestamp] of Object.entries(objectAt(value, path))) {
+  const entries = objectAt(value, path)
+  for (const origin in entries) {
+    const timestamp = entries[origin]
     if (!isOrigin(origin))
       throw invalidParams(path, `has ${show(origin)}, which is no origin such as "1~m3k9x"`)
-    cut.set(origin, timestampAt(timestamp, `${path}[${JSON.stringify(origin)}]`))
+    // The place is put into words only where it is needed: sessions show a cut with every request.
+    if (typeof timestamp === 'number' && Number.isSafeInteger(timestamp) && timestamp >= 1)
+      cut.set(origin, timestamp)
+    else timestampAt(timestamp, `${path}[${JSON.stringify(origin)}]`)
   }
   return cut
 }
@@ -191,6 +206,19 @@ export function linkStateAt(value: unknown, path: string): LinkState {
     delayMs: countAt(delayMs, `${path}.delayMs`, { min: 0 }),
     queued: countAt(queued, `${path}.queued`, { min: 0 }),
   }
+}
+
+/**
+ * The protocol that the other side speaks. To be read before anything else of a greeting: in another protocol, all
+ * of it may mean something else.
+ *
+ * @throws ProtocolError −32005 where it is not this one.
+ */
+export function protocolAt(value: unknown, path: string): number {
+  const protocol = countAt(value, path, { min: 1 })
+  if (protocol === protocolVersion) return protocol
+  const message = `this server speaks protocol ${protocolVersion}, and the other side ${protocol}; run the same release on both`
+  throw protocolError('protocolVersion', message, { path, data: { protocol: protocolVersion } })
 }
 
 /** How many numbers a value holds; undefined where it is nested deeper than a value may be. */

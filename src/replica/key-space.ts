@@ -144,6 +144,7 @@ export class Restoration {
   constructor(survivors: SurvivingUpdates, hold: (key: string, siblings: HeldSiblings) => void) {
     this.#survivors = survivors
     this.#hold = hold
+    survivors.fill()
   }
 
   /** Sets the siblings of a key that has none yet, the winner first. To be called for all keys before the log. */
@@ -175,9 +176,13 @@ export class Restoration {
     return located
   }
 
-  /** @param gaplessFrom the position from which on the log has all updates, as {@link SurvivingUpdates.sort} takes it. */
+  /** @param gaplessFrom the position from which on the log has all updates; see {@link SurvivingUpdates.order}. */
   finish(gaplessFrom: number): void {
-    this.#survivors.sort(gaplessFrom)
+    this.#survivors.order(this.#located(), gaplessFrom)
+  }
+
+  *#located(): Generator<AppliedVersion, void, undefined> {
+    for (const versions of this.#versions.values()) yield* versions.values()
   }
 }
 

@@ -38,7 +38,7 @@ export class AppliedVersion implements Version {
     return typeof this.#keys === 'string' ? [this.#keys] : [...this.#keys]
   }
 
-  /** For {@link SurvivingUpdates} and for who fills one: the position has become known. */
+  /** While {@link SurvivingUpdates} are being filled: the position has become known. */
   moveTo(position: number): void {
     this.#position = position
   }
@@ -71,32 +71,38 @@ export class AppliedVersion implements Version {
  * overwritten since.)
  *
  * Invariants: positions rise along the list, which is the order of application and so is causal. An update is in the
- * list from the application of its first write until its last is overwritten. Its slot may stay a while longer,
- * and is passed over; never more than half of the slots are such, but for a few.
+ * list from the application of its first write until its last is overwritten. Its slot may stay a while longer, and is
+ * passed over; never more than half of the slots are such.
  *
- * A write costs O(1), amortised over the compactions.
+ * The list lies in segments of bounded length, so that clearing the slots of one is never long. A write costs
+ * O(log n), a search over the segments, and the clearing amortised.
  */
 export class SurvivingUpdates {
-  readonly #slots: AppliedVersion[] = []
-  #emptyCount = 0
+  /** None is without slots. */
+  readonly #segments: Segment[] = []
+  #size = 0
+  #isFilling = false
 
   /** How many updates survive. */
   get size(): number {
-    return this.#slots.length - this.#emptyCount
+    return this.#size
   }
 
   /** The key has this version among its siblings. An update that is new here is the last that was applied. */
   add(version: AppliedVersion, key: string): void {
-    if (!version.survives) this.#slots.push(version)
+    if (!version.survives && !this.#isFilling) this.#append(version)
     version.addKey(key)
   }
 
   /** The key has this version among its siblings no longer. */
   remove(version: AppliedVersion, key: string): void {
     version.removeKey(key)
-    if (version.survives) return
-    this.#emptyCount++
-    if (this.#emptyCount > keptEmptyMax && this.#emptyCount * 2 > this.#slots.length) this.#compact()
+    if (version.survives || this.#isFilling) return
+    this.#size--
+    const index = this.#segmentAt(version.position)
+    const segment = this.#segments[index] as Segment
+    segment.emptyCount++
+    if (segment.emptyCount * 2 > segment.slots.length) this.#clear(index)
   }
 
   /**
@@ -105,10 +111,22 @@ export class SurvivingUpdates {
    * @param examinedMax slots to look at, empty ones too, so that no page takes long; at least 1.
    */
   page(from: number, examinedMax: number): SurvivorPage {
-    const start = this.#firstAt(from)
-    const end = Math.min(this.#slots.length, start + examinedMax)
-    const versions = this.#slots.slice(start, end).filter((version) => version.survives)
-    return { versions, next: this.#slots[end]?.position, examined: end - start }
+    const versions: AppliedVersion[] = []
+    let examined = 0
+    let index = this.#segmentAt(from)
+    let slot = firstAtLeast(this.#segments[index]?.slots ?? [], from)
+    for (;;) {
+      const segment = this.#segments[index]
+      if (segment === undefined) return { versions, next: undefined, examined }
+      for (; slot < segment.slots.length; slot++) {
+        const version = segment.slots[slot] as AppliedVersion
+        if (examined === examinedMax) return { versions, next: version.position, examined }
+        examined++
+        if (version.survives) versions.push(version)
+      }
+      index++
+      slot = 0
+    }
   }
 
   /** All survivors, one at a time: whoever takes its time sees what the header says of slow readers. */
@@ -122,17 +140,24 @@ export class SurvivingUpdates {
     }
   }
 
+  /** From now on versions are added and removed in any order; until {@link order} says which it is, none is listed. */
+  fill(): void {
+    this.#isFilling = true
+  }
+
   /**
-   * Puts survivors that were added in any order into the causal one.
+   * Lists what has survived of the versions that were added since {@link fill}, in the causal order.
    *
    * @param gaplessFrom those at or after this position keep theirs. The others are put before them in the order of
    * their versions, which is causal too (R1), and get positions that are only right in that they rise.
    * @throws where more have survived from before `gaplessFrom` than there were positions.
    */
-  sort(gaplessFrom: number): void {
-    const versions = this.#slots.splice(0).filter((version) => version.survives)
-    const placed = versions.filter((version) => version.position >= gaplessFrom)
-    const unplaced = versions.filter((version) => version.position < gaplessFrom)
+  order(versions: Iterable<AppliedVersion>, gaplessFrom: number): void {
+    const placed: AppliedVersion[] = []
+    const unplaced: AppliedVersion[] = []
+    for (const version of versions) {
+      if (version.survives) (version.position >= gaplessFrom ? placed : unplaced).push(version)
+    }
     if (unplaced.length > gaplessFrom) {
       const found = `${unplaced.length} surviving updates stand before position ${gaplessFrom}`
       throw new Error(`${found}, which so many cannot: the log and the keys are not of one state`)
@@ -140,31 +165,58 @@ export class SurvivingUpdates {
     unplaced.sort(compareVersions)
     for (const [index, version] of unplaced.entries()) version.moveTo(gaplessFrom - unplaced.length + index)
     placed.sort((a, b) => a.position - b.position)
-    for (const version of unplaced) this.#slots.push(version)
-    for (const version of placed) this.#slots.push(version)
-    this.#emptyCount = 0
+    this.#isFilling = false
+    for (const version of unplaced) this.#append(version)
+    for (const version of placed) this.#append(version)
   }
 
-  /** The index of the first slot at or after a position. */
-  #firstAt(position: number): number {
+  #append(version: AppliedVersion): void {
+    const last = this.#segments.at(-1)
+    if (last !== undefined && last.slots.length < slotsMax) last.slots.push(version)
+    else this.#segments.push({ slots: [version], emptyCount: 0 })
+    this.#size++
+  }
+
+  /** Takes the empty slots out of a segment, and joins what is left to a neighbour where both are short. */
+  #clear(index: number): void {
+    const segment = this.#segments[index] as Segment
+    segment.slots = segment.slots.filter((version) => version.survives)
+    segment.emptyCount = 0
+    if (segment.slots.length === 0) this.#segments.splice(index, 1)
+    else if (!this.#join(index)) this.#join(index - 1)
+  }
+
+  /** @returns whether a segment and the one after it have become one. */
+  #join(index: number): boolean {
+    const segment = this.#segments[index]
+    const next = this.#segments[index + 1]
+    if (segment === undefined || next === undefined) return false
+    if (segment.slots.length + next.slots.length > slotsMax / 2) return false
+    segment.slots.push(...next.slots)
+    segment.emptyCount += next.emptyCount
+    this.#segments.splice(index + 1, 1)
+    return true
+  }
+
+  /** The index of the last segment that begins at or before a position; 0 where there is none. */
+  #segmentAt(position: number): number {
     let low = 0
-    let high = this.#slots.length
-    while (low < high) {
+    let high = this.#segments.length
+    while (high - low > 1) {
       const middle = (low + high) >> 1
-      if ((this.#slots[middle] as AppliedVersion).position < position) low = middle + 1
+      if ((this.#segments[middle]?.slots[0]?.position ?? Infinity) <= position) low = middle
       else high = middle
     }
     return low
   }
+}
 
-  #compact(): void {
-    let length = 0
-    for (const version of this.#slots) {
-      if (version.survives) this.#slots[length++] = version
-    }
-    this.#slots.length = length
-    this.#emptyCount = 0
-  }
+/** Some consecutive updates of the list, survivors or not. */
+interface Segment {
+  /** At least one, and no more than {@link slotsMax}. */
+  slots: AppliedVersion[]
+  /** Of how many nothing survives. */
+  emptyCount: number
 }
 
 export interface SurvivorPage {
@@ -175,7 +227,19 @@ export interface SurvivorPage {
   readonly examined: number
 }
 
-/** Compacting a short list is not worth the while. */
-const keptEmptyMax = 1_024
+/** Short enough to be cleared in some microseconds, long enough that a million survivors make few segments. */
+const slotsMax = 1_024
 
 const walkedAtOnceMax = 256
+
+/** The index of the first slot at or after a position. */
+function firstAtLeast(slots: readonly AppliedVersion[], position: number): number {
+  let low = 0
+  let high = slots.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((slots[middle] as AppliedVersion).position < position) low = middle + 1
+    else high = middle
+  }
+  return low
+}

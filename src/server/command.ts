@@ -1,26 +1,32 @@
 import { Command, CommanderError, Option } from 'commander'
 import { parseAddresses, type Address } from '../protocol/address.ts'
+import type { ServerId } from '../replica/version.ts'
 import { chalkFor } from '../terminal/colour.ts'
 import { AnswerRefused, QuestionInterrupted, Questions, QuestionUnanswered } from '../terminal/questions.ts'
+import { openLmdbStore } from '../storage/lmdb-store.ts'
+import { StorageError } from '../storage/store.ts'
 import { Narrator } from './narrator.ts'
 import {
+  defaultFolder,
   peersObjection,
   portObjection,
   readSecret,
   requireSafeHost,
   serverIdObjection,
   UsageError,
+  type Durability,
   type ServerOptions,
 } from './options.ts'
 import { OperatorOutput } from './operator-output.ts'
-import { Server, ServerError } from './server.ts'
+import { Server, ServerError, type ServerStorage } from './server.ts'
 
 interface Flags {
   readonly port?: string
   readonly id?: string
   readonly peers?: string
   readonly host: string
-  readonly durability: 'memory'
+  readonly data?: string
+  readonly durability: Durability
   readonly secretFile?: string
   readonly insecure?: true
   readonly lab?: true
@@ -33,7 +39,7 @@ interface Flags {
  * `tidings server`: runs one server until it is told to stop.
  *
  * @param argv the words after the sub-command's name.
- * @returns the exit code: 0 stopped as asked, 2 usage, 5 it could not go on, 130 interrupted at a question.
+ * @returns the exit code: 0 stopped as asked, 2 usage, 5 it could not start or go on, 130 interrupted at a question.
  */
 export async function run(argv: readonly string[]): Promise<number> {
   try {
@@ -43,7 +49,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     if (error instanceof QuestionInterrupted) return 130
     const isUsage =
       error instanceof UsageError || error instanceof AnswerRefused || error instanceof QuestionUnanswered
-    if (!isUsage && !(error instanceof ServerError)) throw error
+    if (!isUsage && !(error instanceof ServerError) && !(error instanceof StorageError)) throw error
     const paint = chalkFor(process.stderr, { env: process.env })
     process.stderr.write(`${paint.red('error:')} ${error.message}\n`)
     return isUsage ? 2 : 5
@@ -61,11 +67,19 @@ async function serve(flags: Flags): Promise<number> {
     write: flags.quiet === true ? undefined : (line) => output.write(line),
     ...(flags.json === true ? {} : { paint }),
   })
-  const server = new Server({ ...options, narrator })
+  const storage = await openStorage(flags, options.server)
+  const server = new Server({ ...options, narrator, ...(storage === undefined ? {} : { storage }) })
   // Before the server says that it listens: whoever reads that may end it at once.
   const ended = untilEnded(server)
   await server.start()
   return await ended
+}
+
+/** @throws StorageError where the folder cannot be had, or is another server's. */
+async function openStorage(flags: Flags, server: ServerId): Promise<ServerStorage | undefined> {
+  if (flags.durability === 'memory') return undefined
+  const folder = flags.data ?? defaultFolder(server)
+  return { folder, mode: flags.durability, store: await openLmdbStore({ folder, server }) }
 }
 
 /** @returns the exit code, once the server has stopped: by a signal, or by itself. */
@@ -76,7 +90,10 @@ function untilEnded(server: Server): Promise<number> {
       process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
       server.stop(`received ${signal}`).then(
         () => resolve(0),
-        () => resolve(5),
+        // What makes a server fail, `failed` tells too, with its message.
+        (error: unknown) => {
+          if (!(error instanceof ServerError)) resolve(5)
+        },
       )
     }
     process.once('SIGINT', stop).once('SIGTERM', stop)
@@ -108,10 +125,18 @@ function parseFlags(argv: readonly string[]): Flags {
     )
     .addOption(new Option('--host <host>', 'address to listen on').env('TIDINGS_HOST').default('127.0.0.1'))
     .addOption(
-      new Option('--durability <mode>', 'what a write survives')
+      new Option('--data <folder>', 'where the data is kept (default: ./tidings-data/<id>)').env(
+        'TIDINGS_DATA',
+      ),
+    )
+    .addOption(
+      new Option(
+        '--durability <mode>',
+        'sync: nothing is acknowledged before it is on disk; async: the disk follows within a second; memory: no disk',
+      )
         .env('TIDINGS_DURABILITY')
-        .choices(['memory'])
-        .default('memory'),
+        .choices(['sync', 'async', 'memory'])
+        .default('sync'),
     )
     .addOption(
       new Option('--secret-file <file>', 'file with the secret that servers and clients share').env(

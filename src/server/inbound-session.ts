@@ -57,6 +57,8 @@ export interface SessionHost {
   readonly outboxes: Outboxes
   readonly tell: (event: ServerEvent) => void
   readonly status: () => ShellStatus
+  /** Whether the disk is so far behind that clients have to wait before they may ask for more. */
+  readonly isCongested: () => boolean
   /** Whether one more connection may become a client's. */
   readonly hasRoomForClient: () => boolean
   readonly closed: () => void
@@ -159,9 +161,23 @@ export class InboundSession {
     if (pending === undefined) return
     this.#pending.delete(number)
     this.#answer(pending, () => this.#encode(pending, result))
-    if (this.#pending.size < requestsInFlightMax / 2 && this.#farewell === undefined)
-      this.#connection.resume()
+    if (this.#pending.size < requestsInFlightMax / 2) this.#readOn()
     this.#endIfDone()
+  }
+
+  /** The disk has caught up ({@link SessionHost.isCongested}). */
+  relieve(): void {
+    // A peer's link is read all the time, but while it is found out whether its id is free.
+    if (this.#role !== 'peer' && this.#pending.size < requestsInFlightMax) this.#readOn()
+  }
+
+  #readOn(): void {
+    if (this.#farewell === undefined && !this.#mustWait()) this.#connection.resume()
+  }
+
+  /** What a peer sends is bounded by the peer, and its pings must be answered. */
+  #mustWait(): boolean {
+    return this.#role !== 'peer' && this.#host.isCongested()
   }
 
   notify(notification: Notification): void {
@@ -227,7 +243,7 @@ export class InboundSession {
       batch.isBeingRead = false
       if (batch.fatal !== undefined) this.#finish(undefined, batch.fatal.message)
     }
-    if (this.#pending.size >= requestsInFlightMax) this.#connection.pause()
+    if (this.#pending.size >= requestsInFlightMax || this.#mustWait()) this.#connection.pause()
   }
 
   #handle(message: RpcMessage, batch: Batch | undefined): void {

@@ -1,16 +1,16 @@
 import type { LinkAction } from '../protocol/client-messages.ts'
 import type { LinkState, PeerMessage } from '../replica/messages.ts'
 
-/** A message that carries updates; the only kind that a gate keeps back. */
-type Carrier = Extract<PeerMessage, { kind: 'updates' | 'page' }>
+/** A message that carries updates, or a state that they have made; the only kind that a gate keeps back. */
+type Carrier = Extract<PeerMessage, { kind: 'updates' | 'page' | 'snapshot' }>
 
 /**
  * The gate through which one outgoing link sends: open, or held or delayed by a lab.
  *
  * Updates keep their order. Everything else passes: cuts, pulls, pings, and the news that the link is held, which
  * is what keeps the mesh from routing around it. What is in a held gate is bounded by the replica, which
- * pushes no more than a window of bytes without an acknowledgement; of pages only the last is kept, because a
- * new one means that the other side has given up the one before.
+ * pushes no more than a window of bytes without an acknowledgement; of pages, and parts of a snapshot, only the last
+ * is kept, because a new one means that the other side has given up the one before.
  */
 export class LinkGate {
   readonly #pass: (message: PeerMessage) => void
@@ -31,17 +31,17 @@ export class LinkGate {
   }
 
   get state(): LinkState {
-    const queued = this.#queue.reduce((sum, carrier) => sum + carrier.updates.length, 0)
+    const queued = this.#queue.reduce((sum, carrier) => sum + countOf(carrier), 0)
     return { state: this.#state, delayMs: this.#delayMs, queued }
   }
 
   send(message: PeerMessage): void {
     if (this.#state === 'cut') return
-    if (this.#state === 'open' || (message.kind !== 'updates' && message.kind !== 'page')) {
+    if (this.#state === 'open' || !isCarrier(message)) {
       this.#pass(message)
       return
     }
-    if (message.kind === 'page') this.#queue = this.#queue.filter((carrier) => carrier.kind !== 'page')
+    if (message.kind !== 'updates') this.#queue = this.#queue.filter((carrier) => carrier.kind === 'updates')
     // One update an item, so that a lab can let them go one by one.
     const carriers = message.kind === 'updates' ? singly(message) : [message]
     this.#queue.push(...carriers)
@@ -98,7 +98,7 @@ export class LinkGate {
     while (left > 0) {
       const carrier = this.#queue.shift()
       if (carrier === undefined) return
-      left -= carrier.updates.length
+      left -= countOf(carrier)
       this.#pass(carrier)
     }
   }
@@ -121,4 +121,13 @@ export class LinkGate {
 
 function singly(message: Extract<PeerMessage, { kind: 'updates' }>): Carrier[] {
   return message.updates.map((update) => ({ kind: 'updates', updates: [update] }))
+}
+
+function isCarrier(message: PeerMessage): message is Carrier {
+  return message.kind === 'updates' || message.kind === 'page' || message.kind === 'snapshot'
+}
+
+/** How many updates a carrier stands for. */
+function countOf(carrier: Carrier): number {
+  return carrier.kind === 'snapshot' ? carrier.siblings.length : carrier.updates.length
 }

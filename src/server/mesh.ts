@@ -1,7 +1,7 @@
 import { isLoopback, showAddress, type Address } from '../protocol/address.ts'
 import type { ShellStatus } from '../protocol/client-answers.ts'
 import type { LinkAction } from '../protocol/client-messages.ts'
-import { nameOfCode, protocolError, type ProtocolError } from '../protocol/errors.ts'
+import { invalidParams, nameOfCode, protocolError, type ProtocolError } from '../protocol/errors.ts'
 import { pingTimeoutMs, protocolVersion } from '../protocol/limits.ts'
 import type { Input } from '../replica/input.ts'
 import type { LinkState, PeerMessage } from '../replica/messages.ts'
@@ -56,12 +56,16 @@ export class Mesh {
   readonly #tell: (event: ServerEvent) => void
   readonly #dial: OutgoingLinkFactory
   readonly #idRefused: (error: ProtocolError) => void
+  readonly #addressesChanged: (addresses: readonly Address[]) => void
   readonly #roster: Roster
   /** Whether any other server has ever accepted this one; that this one has accepted another says nothing. */
   #wasAdmitted = false
   #isStopped = false
   #beats = 0
   #listening: Address | undefined
+  /** What the replica, and whoever keeps addresses, were told last. */
+  #toldMembers: string | undefined
+  #toldAddresses = ''
 
   constructor(options: {
     readonly server: ServerId
@@ -71,6 +75,8 @@ export class Mesh {
     readonly dial: OutgoingLinkFactory
     /** No server has ever accepted this one, and one refused it because its id is taken. */
     readonly idRefused: (error: ProtocolError) => void
+    /** Other servers may be found at these from now on, and no longer at any that is not among them. */
+    readonly addressesChanged: (addresses: readonly Address[]) => void
   }) {
     this.#self = { server: options.server, origin: options.origin }
     this.#step = options.step
@@ -81,13 +87,26 @@ export class Mesh {
     })
     this.#dial = options.dial
     this.#idRefused = options.idRefused
+    this.#addressesChanged = options.addressesChanged
   }
 
-  /** Begins to dial. @param listening where this server itself can be reached. */
-  start(listening: Address, peers: readonly Address[]): void {
+  /**
+   * Begins to dial.
+   *
+   * @param listening where this server itself can be reached.
+   * @param from.peers what the operator gave.
+   * @param from.remembered what an earlier run knew. It is as good as hearsay.
+   */
+  start(
+    listening: Address,
+    from: { readonly peers: readonly Address[]; readonly remembered: readonly Address[] },
+  ): void {
     this.#listening = listening
     this.#book.markOwn(listening)
-    for (const address of peers) this.#learn(address, { isConfigured: true })
+    this.#toldAddresses = nameOf(from.remembered)
+    for (const address of from.peers) this.#learn(address, { isConfigured: true })
+    for (const address of from.remembered) this.#learn(address, { isConfigured: false })
+    this.#tellOfChanges()
   }
 
   stop(): void {
@@ -159,11 +178,19 @@ export class Mesh {
     return [...byId.values()]
   }
 
-  /** What a lab does to the link to a peer. @returns undefined where there is no such peer. */
+  /**
+   * What a lab does to the link to a peer.
+   *
+   * @returns undefined where there is no such peer.
+   * @throws ProtocolError −32602 where the link is cut, and so cannot be held, released or delayed.
+   */
   applyToLink(peer: ServerId, action: LinkAction): LinkState | undefined {
     const known = this.#linksTo(peer)
     const link = this.#outgoing.get(peer) ?? known.find(({ state }) => state === 'cut') ?? known[0]
     if (link === undefined) return undefined
+    if (link.linkState.state === 'cut' && action.action !== 'cut' && action.action !== 'heal') {
+      throw invalidParams('params.action', `is ${action.action}, but the link to ${peer} is cut; heal it first`)
+    }
     link.applyAction(action)
     if (action.action === 'heal') this.#wakeDialer(peer)
     this.#tell({ kind: 'link', peer, state: link.linkState.state, queued: link.linkState.queued })
@@ -190,6 +217,7 @@ export class Mesh {
       return
     }
     this.#incoming.set(server, { link: incoming, address })
+    this.#tellOfChanges()
     this.#step({ kind: 'peerHeard', peer: server, origin })
     this.#makeRoom()
     if (address !== undefined) this.learn([{ id: server, ...address }])
@@ -228,6 +256,7 @@ export class Mesh {
     if (this.#incoming.get(incoming.peer)?.link !== incoming) return
     this.#incoming.delete(incoming.peer)
     this.#step({ kind: 'peerSilent', peer: incoming.peer, origin: incoming.origin })
+    this.#tellOfChanges()
     this.#roster.linkDown(incoming.peer, 'from', reason)
     // What has come on a second one may have been counted to the first: only a new connection starts afresh.
     for (const spare of this.#spare) {
@@ -242,6 +271,7 @@ export class Mesh {
       if (id !== this.#self.server && !this.#isSettled(id))
         this.#learn({ host, port }, { isConfigured: false, id })
     }
+    this.#tellOfChanges()
   }
 
   #learn(address: Address, from: { readonly isConfigured: boolean; readonly id?: ServerId }): void {
@@ -262,6 +292,7 @@ export class Mesh {
       greeted: (greeting, isCurrent) => this.#greeted(link, greeting, isCurrent),
       closed: (reason) => this.#outgoingClosed(link, reason),
       refused: (refusal) => this.#refused(link, refusal),
+      unreached: (reason) => this.#tell({ kind: 'unreached', address: showAddress(address), reason }),
       unreachable: () => this.#forgetIfTold(link),
     })
     this.#links.set(entry, link)
@@ -276,6 +307,7 @@ export class Mesh {
     await this.#assureFree(server, origin)
     if (!isCurrent()) return
     link.identify(server)
+    this.#tellOfChanges()
     if (this.#isSettled(server)) {
       // Two addresses of one server: one link is enough.
       link.standBy()
@@ -308,8 +340,12 @@ export class Mesh {
     }
   }
 
-  /** An address that somebody told and where nobody answers is given up; whoever listens there will say so itself. */
+  /**
+   * An address that somebody told and where nobody answers is given up; whoever listens there will say so itself. But
+   * who is connected to nobody has nothing else to go by.
+   */
   #forgetIfTold(link: OutgoingLink): void {
+    if (this.#outgoing.size === 0) return
     for (const [entry, other] of this.#links) if (other === link && !entry.isConfigured) this.#forget(link)
   }
 
@@ -395,6 +431,33 @@ export class Mesh {
       this.#links.delete(entry)
       this.#book.remove(entry.address)
     }
+    this.#tellOfChanges()
+  }
+
+  /**
+   * Tells the replica which servers there are, and whoever keeps addresses where they may be, where that has changed.
+   * A server that is gone for good counts as long as its address is known: nobody can tell it from one that will be
+   * back (R9).
+   */
+  #tellOfChanges(): void {
+    if (this.#isStopped) return
+    const ids = new Set([...this.#outgoing.keys(), ...this.#incoming.keys()])
+    const addresses: Address[] = []
+    let unidentified = 0
+    for (const { address, id } of this.#book.entries) {
+      addresses.push(address)
+      if (id === undefined) unidentified++
+      else if (id !== this.#self.server) ids.add(id)
+    }
+    const told = `${unidentified} ${[...ids].toSorted().join(' ')}`
+    if (told !== this.#toldMembers) {
+      this.#toldMembers = told
+      this.#step({ kind: 'members', ids: [...ids], unidentified })
+    }
+    const toldAddresses = nameOf(addresses)
+    if (toldAddresses === this.#toldAddresses) return
+    this.#toldAddresses = toldAddresses
+    this.#addressesChanged(addresses)
   }
 
   /** It has just dialled us, so it is there: no reason to wait for the next attempt. */
@@ -402,6 +465,10 @@ export class Mesh {
     if (this.#isSettled(server)) return
     for (const link of this.#linksTo(server)) link.dialSoon()
   }
+}
+
+function nameOf(addresses: readonly Address[]): string {
+  return addresses.map(showAddress).toSorted().join(' ')
 }
 
 type OutgoingLinkFactory = (options: Omit<OutgoingLinkOptions, 'secret'>) => OutgoingLink

@@ -28,6 +28,17 @@ export type ServerEvent =
   | { readonly kind: 'clientJoined'; readonly client: string }
   | { readonly kind: 'clientLeft'; readonly client: string }
   | { readonly kind: 'link'; readonly peer: ServerId; readonly state: string; readonly queued: number }
+  /** An address cannot be connected to; it is dialled on and on. */
+  | { readonly kind: 'unreached'; readonly address: string; readonly reason: string }
+  /** What the folder held at the start. */
+  | {
+      readonly kind: 'recovered'
+      readonly folder: string
+      readonly isFresh: boolean
+      readonly keys: number
+      /** In the log. */
+      readonly updates: number
+    }
   | { readonly kind: 'stopping'; readonly reason: string }
   | { readonly kind: 'stopped' }
 
@@ -66,6 +77,20 @@ export class Narrator {
     this.#write(sentence(event, this.#paint))
   }
 
+  /**
+   * Tells what one step did. People who are told that a page of many updates was pulled are not told of each.
+   */
+  tellStep(events: readonly ReplicaEvent[]): void {
+    if (this.#write === undefined || events.length === 0) return
+    const summarised = new Set<ServerId>()
+    for (const event of events) {
+      const isPage = event.kind === 'pulled' && event.count > pulledShownMax
+      if (isPage && this.#paint !== undefined) summarised.add(event.from)
+      const isTold = event.kind === 'applied' && event.waitedMs === undefined && summarised.has(event.from)
+      if (!isTold) this.tell(event)
+    }
+  }
+
   /** A second has passed: says how much was left untold in it. */
   refill(): void {
     if (this.#untold > 0) this.#write?.(`… and ${this.#untold} more, too fast to tell`)
@@ -75,6 +100,9 @@ export class Narrator {
 }
 
 const linesPerSecondMax = 200
+
+/** A page of up to this many updates is shown update by update. */
+const pulledShownMax = 20
 
 /** What others can cause as often as they like. */
 const isRateLimited: ReadonlySet<ServerEvent['kind']> = new Set([
@@ -92,6 +120,8 @@ const isRateLimited: ReadonlySet<ServerEvent['kind']> = new Set([
   'peerJoined',
   'peerLeft',
   'linkLost',
+  'unreached',
+  'installed',
 ])
 
 function sentence(event: ServerEvent, paint: ChalkInstance): string {
@@ -151,11 +181,41 @@ function sentence(event: ServerEvent, paint: ChalkInstance): string {
         `conflict on ${printable(shorten(event.key))}: ${winner} wins over ${others.join(', ')}`,
       )
     }
+    case 'installed':
+      return paint.cyan(
+        `installed a snapshot of server ${event.from}: ${count(event.keys, 'key')} new or newer; ` +
+          'what this server lacked was more than a log goes back',
+      )
+    case 'restored':
+      return paint.red.bold(restoredSentence(event))
+    case 'unreached':
+      return paint.yellow(`cannot reach ${event.address} (${printable(event.reason)}); still trying`)
+    case 'recovered': {
+      if (event.isFresh) return paint.dim(`new folder ${printable(event.folder)}`)
+      return paint.dim(
+        `recovered ${count(event.keys, 'key')} and ${count(event.updates, 'update')} of the log from ` +
+          `${printable(event.folder)}; to start fresh, stop the server and remove that folder`,
+      )
+    }
     case 'stopping':
       return `stopping: ${shorten(printable(event.reason), textLengthMax)}`
     case 'stopped':
       return 'stopped'
   }
+}
+
+/** What has happened, what it means, that nothing is lost, and what to look at (R7). */
+function restoredSentence(event: Extract<ServerEvent, { kind: 'restored' }>): string {
+  const { peer, origin, here, there } = event
+  const had = here === 0 ? 'nothing of that run' : `that run up to ${showVersion({ origin, timestamp: here })} only`
+  return (
+    `server ${peer} has more of an earlier run of this server than this server's own folder: ` +
+    `${showVersion({ origin, timestamp: there })} of run ${origin}, and the folder had ${had}. ` +
+    'So the folder is an older copy that was restored, was copied from elsewhere, or is new; or, with --durability ' +
+    'async, the last moments before a crash were not on the disk yet. ' +
+    `Nothing is lost that server ${peer} has: it is fetched now. If you did not expect this, check that --data names ` +
+    'the right folder and that no backup was put in its place.'
+  )
 }
 
 function showUpdate(update: Update): string {
@@ -190,5 +250,5 @@ function showMissing(version: Version): string {
 }
 
 function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`
+  return `${number.toLocaleString('en-US')} ${noun}${number === 1 ? '' : 's'}`
 }

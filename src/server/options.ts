@@ -16,6 +16,14 @@ export interface ServerOptions {
   readonly isLab: boolean
 }
 
+/** What a write survives: see R6. */
+export type Durability = 'sync' | 'async' | 'memory'
+
+/** Where a server keeps its data where nobody says otherwise; below the directory in which it was started. */
+export function defaultFolder(server: ServerId): string {
+  return `./tidings-data/${server}`
+}
+
 /** The operator asked for something that cannot be; the message says what, why, and what to try. Exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'

@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { showAddress, type Address } from '../protocol/address.ts'
 import type { LinkAction } from '../protocol/client-messages.ts'
+import { connectionFault } from '../protocol/connection-fault.ts'
 import { makeNonce, proofMatches, proofOf } from '../protocol/authentication.ts'
 import { nameOfCode, ProtocolError, protocolError } from '../protocol/errors.ts'
 import { encodeError, encodeResponse, parseRpcLine } from '../protocol/json-rpc.ts'
@@ -39,6 +40,8 @@ export class OutgoingLink {
   #failure = ''
   /** What the operator was told last; the same is not told again at every attempt. */
   #toldRefusal = ''
+  /** As `#toldRefusal`, why the address cannot be reached. */
+  #toldUnreached = ''
   #unsent: Extract<PeerMessage, { kind: 'updates' }>[] = []
   #failures = 0
   #admittedMs: number | undefined
@@ -132,6 +135,7 @@ export class OutgoingLink {
     this.#admitted = greeting
     this.#state = 'connected'
     this.#admittedMs = performance.now()
+    this.#toldUnreached = ''
   }
 
   /** Sends at {@link flush} at the latest. Updates of one turn share a frame, which costs its reader one parse. */
@@ -192,7 +196,9 @@ export class OutgoingLink {
       if (attempt === this.#attempt) this.#converse(attempt)
     })
     socket.on('error', (error) => {
-      if (attempt.connection === undefined) this.#lost(attempt, inWords(error))
+      if (attempt.connection !== undefined) return
+      if (attempt === this.#attempt) this.#tellUnreached(connectionFault(error))
+      this.#lost(attempt, connectionFault(error))
     })
   }
 
@@ -267,6 +273,13 @@ export class OutgoingLink {
     const isNew = this.#toldRefusal !== error.message
     this.#toldRefusal = error.message
     this.#options.refused({ by, error, isNew })
+  }
+
+  /** Servers are started one after the other, so the first failures are no news. */
+  #tellUnreached(reason: string): void {
+    if (this.#failures < unreachedAfter || this.#toldUnreached === reason) return
+    this.#toldUnreached = reason
+    this.#options.unreached(reason)
   }
 
   async #greet(attempt: Attempt, { connection, calls }: Conversation): Promise<void> {
@@ -371,6 +384,8 @@ export interface OutgoingLinkOptions {
   /** An admitted link has closed; it is dialled again. */
   readonly closed: (reason: string) => void
   readonly refused: (refusal: Refusal) => void
+  /** It cannot be connected to, for a reason that was not told before. It goes on trying. */
+  readonly unreached: (reason: string) => void
   /** It has been dialled many times, and nobody who could be admitted has ever answered. */
   readonly unreachable: () => void
   readonly secret?: string | undefined
@@ -415,32 +430,14 @@ function beat({ connection, calls }: Conversation): void {
   else if (!connection.hasUnsent) void calls.ping(heartbeatTimeoutMs)
 }
 
-/** Node's system errors, as far as they are an everyday matter, in words. */
-function inWords(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case 'ECONNREFUSED':
-      return 'connection refused'
-    case 'ECONNRESET':
-      return 'connection reset'
-    case 'ETIMEDOUT':
-      return 'no answer'
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'no such host'
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-      return 'no way there'
-    default:
-      return error.message
-  }
-}
-
 const connectTimeoutMs = 3_000
 const greetingTimeoutMs = 5_000
 const heartbeatMs = 1_000
 /** Long enough for a busy server on a busy machine; a server that is stopped for longer is gone for now. */
 const heartbeatTimeoutMs = 5_000
 const retryMsMin = 100
+/** So many attempts in a row take about half a second. */
+const unreachedAfter = 3
 /** So many attempts in a row take about 20 seconds: enough for a server to be restarted. */
 const unreachableAfter = 15
 /** A link that has lived this long was a good one. */

@@ -5,22 +5,39 @@ import { showAddress, type Address } from '../protocol/address.ts'
 import type { ShellStatus } from '../protocol/client-answers.ts'
 import { protocolError } from '../protocol/errors.ts'
 import { clientConnectionsMax, membersMax, shutdownMs } from '../protocol/limits.ts'
-import { defaultLimits, defaultTiming, type Limits, type Timing } from '../replica/configuration.ts'
+import {
+  defaultLimits,
+  defaultTiming,
+  type Configuration,
+  type Limits,
+  type Timing,
+} from '../replica/configuration.ts'
 import type { ClientId } from '../replica/input.ts'
 import type { Output } from '../replica/output.ts'
 import { Replica } from '../replica/replica.ts'
 import { makeOrigin, type Origin } from '../replica/version.ts'
+import type { Store } from '../storage/store.ts'
+import { Checkpointer, notingReplay } from './checkpointer.ts'
 import type { Outboxes } from './connection.ts'
 import { InboundSession } from './inbound-session.ts'
 import { Mesh } from './mesh.ts'
-import type { Narrator } from './narrator.ts'
+import type { Narrator, ServerEvent } from './narrator.ts'
 import type { ServerOptions } from './options.ts'
 import { OutgoingLink } from './outgoing-link.ts'
-import { ReplicaLoop } from './replica-loop.ts'
+import { ReplicaLoop, type LoopStorage } from './replica-loop.ts'
 
 /** The server cannot start or go on; the message says why and what to try. Exit code 5. */
 export class ServerError extends Error {
   override readonly name = 'ServerError'
+}
+
+/** Where a server keeps what must not be lost (R6). */
+export interface ServerStorage {
+  /** Open, and belongs to the server from now on: it is the server that closes it. */
+  readonly store: Store
+  /** What people call the place. */
+  readonly folder: string
+  readonly mode: 'sync' | 'async'
 }
 
 /**
@@ -31,9 +48,11 @@ export class Server {
   readonly #options: ServerOptions
   readonly #narrator: Narrator
   readonly #origin: Origin
-  readonly #replica: Replica
   readonly #loop: ReplicaLoop
   readonly #mesh: Mesh
+  readonly #storage: ServerStorage | undefined
+  /** What the folder held; absent without one. */
+  readonly #recovered: ServerEvent | undefined
   readonly #listener: Listener
   readonly #sessions = new Map<ClientId, InboundSession>()
   /** Sessions that the batch that is being released has sent something to. */
@@ -43,6 +62,8 @@ export class Server {
   #nextClient: ClientId = 1
   #timers: readonly NodeJS.Timeout[] = []
   #stopped: Promise<void> | undefined
+  /** Nothing can be stored any more, so nothing that has not left yet may leave. */
+  #diskFailure: ServerError | undefined
   #fail: (error: ServerError) => void = () => {}
 
   /** Resolves if the server stops by itself, with the reason; never where it is told to stop. */
@@ -51,6 +72,8 @@ export class Server {
   constructor(
     options: ServerOptions & {
       readonly narrator: Narrator
+      /** Absent where everything is in memory only. */
+      readonly storage?: ServerStorage
       /** For tests: other limits and times of the replica. */
       readonly limits?: Partial<Limits>
       readonly timing?: Partial<Timing>
@@ -59,14 +82,21 @@ export class Server {
     this.#options = options
     this.#narrator = options.narrator
     this.#origin = makeOrigin({ server: options.server, incarnation: newIncarnation() })
-    this.#replica = new Replica({
+    this.#storage = options.storage
+    const configuration = {
       server: options.server,
       origin: this.#origin,
       limits: { ...defaultLimits, ...options.limits },
       timing: { ...defaultTiming, ...options.timing },
-    })
+    }
+    const { replica, storage, recovered } = this.#recover(configuration)
+    this.#recovered = recovered
     this.#loop = new ReplicaLoop({
-      replica: this.#replica,
+      replica,
+      storage,
+      relieved: () => {
+        for (const session of this.#sessions.values()) session.relieve()
+      },
       release: (output) => this.#release(output),
       settle: () => this.#settle(),
       schedule: (run) => setImmediate(run),
@@ -79,11 +109,15 @@ export class Server {
       tell: (event) => this.#narrator.tell(event),
       dial: (linkOptions) => new OutgoingLink({ ...linkOptions, secret: options.secret }),
       idRefused: (error) => this.#fail(new ServerError(error.message, { cause: error })),
+      addressesChanged: (addresses) => this.#loop.keepAddresses(addresses),
     })
     // Half-open: who has said all still gets the answers.
     this.#listener = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket))
     this.failed = new Promise((resolve) => {
-      this.#fail = (error) => void this.stop(error.message).then(() => resolve(error))
+      this.#fail = (error) => {
+        const tell = (): void => resolve(error)
+        this.stop(error.message).then(tell, tell)
+      }
     })
   }
 
@@ -95,12 +129,17 @@ export class Server {
    */
   async start(): Promise<Address> {
     const { host, port, server, peers } = this.#options
-    await new Promise<void>((resolve, reject) => {
-      this.#listener.once('error', (error: NodeJS.ErrnoException) =>
-        reject(listenError(error, { host, port })),
-      )
-      this.#listener.listen({ host, port }, resolve)
-    })
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#listener.once('error', (error: NodeJS.ErrnoException) =>
+          reject(listenError(error, { host, port })),
+        )
+        this.#listener.listen({ host, port }, resolve)
+      })
+    } catch (error) {
+      await this.#storage?.store.close()
+      throw error
+    }
     this.#listener.on('error', (error) => this.#narrator.tell({ kind: 'warning', text: error.message }))
     const bound = this.#listener.address()
     if (bound === null || typeof bound === 'string') throw new ServerError('the listener has no address')
@@ -109,11 +148,15 @@ export class Server {
     this.#tellNotices()
     this.#timers = [setInterval(() => this.#tick(), tickMs), setInterval(() => this.#beat(), 1_000)]
     this.#tick()
-    this.#mesh.start(address, peers)
+    this.#mesh.start(address, { peers, remembered: this.#storage?.store.addresses ?? [] })
     return address
   }
 
-  /** Stops accepting, finishes what has arrived, lets the answers leave, closes. */
+  /**
+   * Stops accepting, finishes and stores what has arrived, lets the answers leave, closes.
+   *
+   * @throws ServerError, as a rejection, where it could not be stored; `failed` tells that too.
+   */
   stop(reason: string): Promise<void> {
     this.#stopped ??= this.#stop(reason)
     return this.#stopped
@@ -125,15 +168,43 @@ export class Server {
     const closed = new Promise<void>((resolve) => {
       this.#listener.close(() => resolve())
     })
-    this.#loop.stop()
-    for (const session of this.#sessions.values()) session.shutDown()
+    await this.#loop.stop()
+    for (const session of this.#sessions.values()) {
+      // What it was not answered may be on the disk or not: saying that it did not happen could be wrong.
+      if (this.#diskFailure !== undefined) session.destroy('the disk has failed')
+      else session.shutDown()
+    }
     this.#mesh.stop()
     const deadline = setTimeout(() => {
       for (const session of this.#sessions.values()) session.destroy('shutting down')
     }, shutdownMs)
     await closed
     clearTimeout(deadline)
+    await this.#storage?.store.close()
     this.#narrator.tell({ kind: 'stopped' })
+    if (this.#diskFailure !== undefined) throw this.#diskFailure
+  }
+
+  /** A replica as the disk has it, and how its loop goes on storing. */
+  #recover(configuration: Configuration): {
+    readonly replica: Replica
+    readonly storage?: LoopStorage
+    /** What there is to say about it. */
+    readonly recovered?: ServerEvent
+  } {
+    if (this.#storage === undefined) return { replica: new Replica(configuration) }
+    const { store, mode } = this.#storage
+    const { recovered, replayed } = notingReplay(store.recover())
+    const replica = new Replica(configuration, recovered)
+    const failed = (error: unknown): void => {
+      const reason = error instanceof Error ? error.message : String(error)
+      const kept = mode === 'sync' ? 'all' : 'all but the last moments'
+      const message = `${reason}; ${kept} of what this server acknowledged is stored, and it stops here`
+      this.#diskFailure = new ServerError(message, { cause: error })
+      this.#fail(this.#diskFailure)
+    }
+    const storage = { store, mode, checkpointer: new Checkpointer({ replica, replayed }), failed }
+    return { replica, storage, recovered: recoveredEvent(replica, this.#storage) }
   }
 
   #accept(socket: Socket): void {
@@ -151,6 +222,7 @@ export class Server {
         outboxes: this.#outboxes,
         tell: (event) => this.#narrator.tell(event),
         status: () => this.#shellStatus(),
+        isCongested: () => this.#loop.isCongested,
         hasRoomForClient: () => this.#clientCount() < clientConnectionsMax,
         closed: () => {
           this.#sessions.delete(client)
@@ -182,7 +254,7 @@ export class Server {
     for (const notification of output.notify) this.#sessionOf(notification.client)?.notify(notification)
     for (const { client, id, result } of output.reply) this.#sessionOf(client)?.reply(id, result)
     for (const { peer, reason } of output.refuse) this.#mesh.refuse(peer, reason)
-    for (const event of output.events) this.#narrator.tell(event)
+    this.#narrator.tellStep(output.events)
     for (const client of output.awaitDrain) this.#sessionOf(client)?.awaitDrain()
   }
 
@@ -217,10 +289,12 @@ export class Server {
 
   #tellNotices(): void {
     const { isInsecure, secret, isLab } = this.#options
-    this.#narrator.tell({
-      kind: 'notice',
-      text: 'everything is in memory: what no other server has is gone when this one stops',
-    })
+    this.#narrator.tell(
+      this.#recovered ?? {
+        kind: 'notice',
+        text: 'everything is in memory: what no other server has is gone when this one stops',
+      },
+    )
     if (isInsecure && secret === undefined) {
       this.#narrator.tell({
         kind: 'warning',
@@ -234,7 +308,8 @@ export class Server {
     return {
       peers: this.#mesh.status(),
       members: this.#mesh.members(),
-      durability: 'memory',
+      durability: this.#storage?.mode ?? 'memory',
+      ...(this.#storage === undefined ? {} : { folder: this.#storage.folder }),
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       insecure: this.#options.isInsecure && this.#options.secret === undefined,
       lab: this.#options.isLab,
@@ -251,6 +326,15 @@ const tickMs = 50
 /** Unique among all starts of all processes with one id: 50 random bits. */
 function newIncarnation(): string {
   return Array.from(randomBytes(10), (byte) => (byte % 32).toString(32)).join('')
+}
+
+function recoveredEvent(replica: Replica, { folder, store }: ServerStorage): ServerEvent {
+  // Nobody has number 0, and a question changes nothing.
+  const asked = replica.step({ kind: 'request', client: 0, id: 0, request: { method: 'status' } })
+  const result = asked.reply[0]?.result
+  if (result?.method !== 'status') throw new Error('a replica did not answer a question for its status')
+  const { keys, log } = result.status
+  return { kind: 'recovered', folder, isFresh: store.isFresh, keys, updates: log }
 }
 
 function listenError(error: NodeJS.ErrnoException, address: Address): ServerError {

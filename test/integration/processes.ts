@@ -1,8 +1,10 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import ndjson from 'ndjson'
 import type { ServerEvent } from '../../src/server/narrator.ts'
+import type { Durability } from '../../src/server/options.ts'
 
 /**
  * Real servers as child processes, for tests of the whole: started from the sources, on ports that the system
@@ -27,10 +29,14 @@ export class ServerProcess {
   constructor(start: ServerStart) {
     this.id = start.id ?? '?'
     const isJson = start.isJson ?? true
-    const words = start.words ?? serverWords(start)
-    this.#child = spawn(process.execPath, ['--import', 'tsx', 'src/tidings.ts', 'server', ...words], {
-      cwd: repository,
-      env: { ...cleanEnvironment(), ...start.env },
+    const words = [...nodeWords, 'server', ...(start.words ?? serverWords(start))]
+    const [command, ...rest] =
+      start.fileKibibytesMax === undefined
+        ? [process.execPath, ...words]
+        : ['bash', '-c', `ulimit -f ${start.fileKibibytesMax}; exec "$0" "$@"`, process.execPath, ...words]
+    this.#child = spawn(command, rest, {
+      cwd: start.directory ?? repository,
+      env: { ...cleanEnvironment(), TIDINGS_DURABILITY: 'memory', ...start.env },
       stdio: [start.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     })
     running.add(this)
@@ -82,6 +88,12 @@ export class ServerProcess {
   /** `host:port`, once it listens. */
   get address(): string {
     return this.#listening.address
+  }
+
+  /** Of its memory, what is in RAM. In bytes. */
+  async residentBytes(): Promise<number> {
+    const { stdout } = await run('ps', ['-o', 'rss=', '-p', `${this.pid}`])
+    return Number(stdout) * 1024
   }
 
   get port(): number {
@@ -208,6 +220,10 @@ export interface ServerStart {
   readonly peers?: readonly (string | number)[]
   /** Any free one by default. */
   readonly port?: number
+  /** The folder of its data; it has no disk without one. */
+  readonly data?: string
+  /** `sync` where there is a folder, and `memory` where there is none. */
+  readonly durability?: Durability
   /** Words after the usual ones. */
   readonly more?: readonly string[]
   /** All words, in place of the usual ones. */
@@ -217,6 +233,10 @@ export interface ServerStart {
   readonly input?: string
   /** Whether the input goes on after that, as a terminal's does. */
   readonly keepsInputOpen?: boolean
+  /** Where it runs, and so where a relative path leads; the repository by default. */
+  readonly directory?: string
+  /** How large any file that it writes may become, as on a disk that is full then. */
+  readonly fileKibibytesMax?: number
   /** Whether its output is newline-delimited JSON, as it is by default. */
   readonly isJson?: boolean
 }
@@ -230,8 +250,19 @@ interface Wait {
   look(): void
 }
 
-function serverWords({ id = '1', peers = [], port = 0, more = [], isJson = true }: ServerStart): string[] {
-  const words = ['--port', `${port}`, '--id', id, '--peers', peers.join(' '), '--lab', ...more]
+function serverWords({
+  id = '1',
+  peers = [],
+  port = 0,
+  data,
+  durability = data === undefined ? 'memory' : 'sync',
+  more = [],
+  isJson = true,
+}: ServerStart): string[] {
+  const words = ['--port', `${port}`, '--id', id, '--peers', peers.join(' '), '--lab']
+  words.push('--durability', durability)
+  if (data !== undefined) words.push('--data', data)
+  words.push(...more)
   return isJson ? [...words, '--json'] : words
 }
 
@@ -308,6 +339,10 @@ const politeMsMax = 5_000
 const textKeptMax = 1 << 20
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
+const sources = fileURLToPath(new URL('../../src/tidings.ts', import.meta.url))
+/** How the sources are run, from whatever directory. */
+const nodeWords = ['--import', import.meta.resolve('tsx'), sources]
+const run = promisify(execFile)
 const running = new Set<ServerProcess>()
 
 /** What is set for the user's own servers, or by the test runner, has no business in these. */

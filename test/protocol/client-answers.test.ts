@@ -12,10 +12,14 @@ import {
   isReplicaCall,
   type ReplicaCall,
 } from '../../src/protocol/client-messages.ts'
-import { checkClientNotification, checkClientResult } from '../../src/protocol/client-results.ts'
-import type { ProtocolError } from '../../src/protocol/errors.ts'
+import {
+  checkClientNotification,
+  checkClientResult,
+  checkMissing,
+} from '../../src/protocol/client-results.ts'
+import { protocolError, type ProtocolError } from '../../src/protocol/errors.ts'
 import { parseRpcLine, type RpcMessage } from '../../src/protocol/json-rpc.ts'
-import type { ClientResult, MissingVersion } from '../../src/replica/messages.ts'
+import type { ClientResult, MissingEntry, MissingVersion, RequestStamp } from '../../src/replica/messages.ts'
 import type { Notification } from '../../src/replica/output.ts'
 import { makeOrigin, type Version } from '../../src/replica/version.ts'
 import { refusalBy, thrownBy } from './refusal.ts'
@@ -29,9 +33,11 @@ const shell: ShellStatus = {
   peers: [
     { id: '2', address: '127.0.0.1:60002', state: 'connected', link: 'held' },
     { id: '3', address: '127.0.0.1:60003', state: 'connecting', link: 'open' },
+    { id: '?', address: '127.0.0.1:60004', state: 'waiting to retry (connection refused)', link: 'open' },
   ],
   members: [{ id: '1', host: '127.0.0.1', port: 60_001 }],
-  durability: 'memory',
+  durability: 'sync',
+  folder: '/var/lib/tidings/1',
   uptimeMs: 5,
   insecure: false,
   lab: true,
@@ -71,8 +77,18 @@ function read(value: Extract<ClientResult, { method: 'read' }>['values'][number]
   return encodeResult(call('read', { key: 'x' }), { method: 'read', values: [value] }, host)
 }
 
-function refused(reason: Extract<ClientResult, { method: 'refused' }>['reason']): ProtocolError {
-  return refusalBy(() => answer(call('unwatch', { watch: 1 }), { method: 'refused', reason }))
+function refused(
+  reason: Extract<ClientResult, { method: 'refused' }>['reason'],
+  request: RequestStamp = { session: 's', number: 5 },
+): ProtocolError {
+  const asked = call('write', { key: 'x', value: 1, request })
+  return refusalBy(() => answer(asked, { method: 'refused', reason }))
+}
+
+/** The error for a read that was to come after what is missing. */
+function behind(missing: readonly MissingEntry[]): ProtocolError {
+  const asked = call('read', { key: 'x', after: { [one]: 3 }, timeout: 250 })
+  return refusalBy(() => answer(asked, { method: 'notCaughtUp', missing }))
 }
 
 const applied = new Map([
@@ -173,14 +189,41 @@ describe('an answer', () => {
       tombstones: 3,
       conflicts: 0,
       log: 5,
+      logBytes: 700,
+      origins: 2,
+      sessions: 3,
+      answers: 12,
+      parked: 1,
       watches: 6,
       peers: [{ id: '2', origin: two, applied }],
     }
     expect(answer(call('status'), { method: 'status', status })).toEqual({
       ...status,
       ...shell,
-      peers: [{ ...shell.peers[0], origin: two, applied }, shell.peers[1]],
+      peers: [{ ...shell.peers[0], origin: two, applied }, ...shell.peers.slice(1)],
     })
+  })
+
+  it('to status may say less, where the server is of an earlier release', () => {
+    const told = {
+      server: '1',
+      origin: one,
+      clock: 0,
+      applied: {},
+      peers: [],
+      waiting: 0,
+      keys: 0,
+      tombstones: 0,
+      conflicts: 0,
+      log: 0,
+      watches: 0,
+      members: [],
+      durability: 'memory',
+      uptimeMs: 5,
+      insecure: false,
+      lab: false,
+    }
+    expect(checkClientResult('status', told)).toEqual({ ...told, applied: new Map() })
   })
 
   it('to waiting names what each update waits for', () => {
@@ -211,6 +254,91 @@ describe('an answer', () => {
     expect(refused('noSuchWatch')).toMatchObject({ code: -32602, path: 'params.watch' })
     expect(refused('tooManyWatches')).toMatchObject({ code: -32002, data: { retryAfterMs: 1_000 } })
     expect(refused('clockExhausted')).toMatchObject({ code: -32603, definite: true })
+    expect(refused('tooManyWaiting')).toMatchObject({
+      code: -32002,
+      definite: true,
+      data: { retryAfterMs: 1_000 },
+    })
+  })
+
+  it('R9: names what is missing and who has it, where the server has not caught up in time', () => {
+    const error = behind([
+      { version: first, holders: ['2', '3'], lost: false },
+      { version: second, holders: [], lost: false },
+    ])
+    expect(error).toMatchObject({
+      code: -32001,
+      definite: true,
+      data: {
+        missing: [
+          { version: [3, one], server: '1', holders: ['2', '3'] },
+          { version: [4, two], server: '2', holders: [] },
+        ],
+      },
+    })
+    expect(error.message).toBe(
+      'this server has not applied 3@1 (servers 2, 3 have it), 4@2 (no server that is connected has it) ' +
+        'within 250 ms; ask again with a longer `timeout`, or ask another server',
+    )
+    expect(checkMissing(error)).toEqual([
+      { version: first, server: '1', holders: ['2', '3'], lost: false },
+      { version: second, server: '2', holders: [], lost: false },
+    ])
+  })
+
+  it('R9: says what is lost before anything else, for it is no use waiting for it', () => {
+    const error = behind([
+      { version: first, holders: ['2'], lost: false },
+      { version: second, holders: [], lost: true },
+    ])
+    expect(checkMissing(error)).toEqual([
+      { version: second, server: '2', holders: [], lost: true },
+      { version: first, server: '1', holders: ['2'], lost: false },
+    ])
+    expect(error.message).toBe(
+      'this server has not applied 4@2 (lost: every server is connected, and none has it), 3@1 (server 2 has it); ' +
+        'leave what is lost out of `after`',
+    )
+  })
+
+  it('R9: names a hundred missing versions, and counts the others', () => {
+    const missing = Array.from({ length: 10_000 }, (_, index) => ({
+      version: { timestamp: index + 1, origin: makeOrigin({ server: '1', incarnation: `i${index}` }) },
+      holders: [],
+      lost: index >= 9_950,
+    }))
+    const error = behind(missing)
+    const told = checkMissing(error)
+    expect(told).toHaveLength(100)
+    expect(told.filter(({ lost }) => lost)).toHaveLength(50)
+    expect(error.data.more).toBe(9_900)
+    expect(error.message).toContain('and 9997 more')
+  })
+
+  it('R10: is no promise where nobody can say whether a retried write has happened', () => {
+    const stamp = { session: 's', number: 5 } as const
+    const unknown = refused('outcomeUnknown', { ...stamp, retry: true })
+    expect(unknown).toMatchObject({ code: -32007, definite: false })
+    expect(unknown.message).toContain('request 5 of session "s"')
+    expect(unknown.message).toContain('with retry "again"')
+  })
+
+  it('R10: advises a new number where the answer to a number is no longer kept', () => {
+    for (const more of [{}, { retry: 'again' as const }]) {
+      const unknown = refused('outcomeUnknown', { session: 's', number: 5, ...more })
+      expect(unknown).toMatchObject({ code: -32007, definite: false })
+      expect(unknown.message).toContain('is no longer kept')
+      expect(unknown.message).not.toContain('"again"')
+      expect(unknown.message).toContain('under a new number')
+    }
+  })
+
+  it('R10: refuses other writes under a number that has been used', () => {
+    expect(refused('requestReused')).toMatchObject({
+      code: -32602,
+      definite: true,
+      path: 'params.request.number',
+    })
   })
 
   it('that would be longer than a reply may be is an error, without being put together first', () => {
@@ -290,6 +418,10 @@ describe('a push', () => {
     })
   })
 
+  it('R11: says when a watch begins anew', () => {
+    expect(push({ client: 1, watch: 2, kind: 'resync' })).toEqual({ kind: 'resync', watch: 2 })
+  })
+
   it('of a kind that is not known is ignored', () => {
     expect(checkClientNotification('news', {})).toBeUndefined()
   })
@@ -326,6 +458,23 @@ describe('a client', () => {
         expect(error?.definite).not.toBe(true)
       }),
       { numRuns: 3_000 },
+    )
+  })
+
+  it('is told that an error makes no sense, and falls over none', () => {
+    const entry = fc.record({
+      version: fc.oneof(hostile, fc.constant([1, '1~a'])),
+      server: fc.oneof(hostile, fc.constant('1')),
+      holders: fc.oneof(hostile, fc.constant(['2'])),
+      lost: fc.oneof(hostile, fc.constant(true)),
+    })
+    fc.assert(
+      fc.property(fc.oneof(hostile, fc.array(fc.oneof(hostile, entry))), (missing) => {
+        const sent = protocolError('notCaughtUp', 'behind', { data: { missing } })
+        const error = thrownBy(() => checkMissing(sent))
+        expect([undefined, -32603]).toContain(error?.code)
+      }),
+      { numRuns: 1_000 },
     )
   })
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { checkClientRequest, clientMethods } from '../../src/protocol/client-messages.ts'
+import { checkClientRequest, clientMethods, isReplicaCall } from '../../src/protocol/client-messages.ts'
 import type { ProtocolError } from '../../src/protocol/errors.ts'
 import { lineBytesMax, numbersUnmeasuredMax, writesBytesMax } from '../../src/protocol/limits.ts'
 import { comesBack, jsonTexts, numberTexts } from './json-oracle.ts'
@@ -8,6 +8,13 @@ import { refusalBy, thrownBy } from './refusal.ts'
 
 function refusal(method: string, params: unknown): ProtocolError {
   return refusalBy(() => checkClientRequest(method, params))
+}
+
+/** The replica's side of a request. */
+function requestOf(method: string, params: object): object {
+  const call = checkClientRequest(method, params)
+  if (!isReplicaCall(call)) throw new Error(`${method} is no request for the replica`)
+  return call.request
 }
 
 function nested(levels: number): unknown {
@@ -122,6 +129,33 @@ describe('a request', () => {
     ['watch', { since: { '1~a': 0 } }, 'params.since["1~a"]'],
     ['watch', { since: { '1': 3 } }, 'params.since'],
     ['watch', { since: [] }, 'params.since'],
+    ['read', { key: 'x', after: 'now' }, 'params.after'],
+    ['read', { key: 'x', after: { '1~a': 1.5 } }, 'params.after["1~a"]'],
+    ['read', { key: 'x', timeout: -1 }, 'params.timeout'],
+    ['read', { key: 'x', timeout: 60_001 }, 'params.timeout'],
+    ['write', { key: 'x', value: 1, afer: {} }, 'params.afer'],
+    ['write', { key: 'x', value: 1, request: 5 }, 'params.request'],
+    ['write', { key: 'x', value: 1, request: {} }, 'params.request.session'],
+    ['write', { key: 'x', value: 1, request: { session: '', number: 1 } }, 'params.request.session'],
+    [
+      'write',
+      { key: 'x', value: 1, request: { session: 'ä'.repeat(513), number: 1 } },
+      'params.request.session',
+    ],
+    ['write', { key: 'x', value: 1, request: { session: 's' } }, 'params.request.number'],
+    ['write', { key: 'x', value: 1, request: { session: 's', number: 0 } }, 'params.request.number'],
+    ['write', { key: 'x', value: 1, request: { session: 's', number: 2 ** 53 } }, 'params.request.number'],
+    [
+      'write',
+      { key: 'x', value: 1, request: { session: 's', number: 1, retry: false } },
+      'params.request.retry',
+    ],
+    [
+      'write',
+      { key: 'x', value: 1, request: { session: 's', number: 1, retries: true } },
+      'params.request.retries',
+    ],
+    ['hello', { protocol: '1' }, 'params.protocol'],
     ['unwatch', {}, 'params.watch'],
     ['why', {}, 'params.key'],
     ['hello', { session: 5 }, 'params.session'],
@@ -158,11 +192,73 @@ describe('a request', () => {
     }
   })
 
-  it('that asks for sessions is told that they are not there yet, for ignoring it would break a promise', () => {
-    for (const member of ['after', 'timeout', 'request']) {
-      expect(refusal('write', { key: 'x', value: 1, [member]: {} }).message).toContain('does not support yet')
+  it('R9: may come after a cut, and wait so long for it', () => {
+    const after = new Map([['1~a', 3]])
+    const params = { after: { '1~a': 3 } }
+    expect(requestOf('read', { key: 'x', ...params, timeout: 250 })).toEqual({
+      method: 'read',
+      keys: ['x'],
+      after,
+      timeoutMs: 250,
+    })
+    expect(requestOf('read', { keys: ['x'], ...params, timeout: 0 })).toMatchObject({ after, timeoutMs: 0 })
+    const others: readonly (readonly [string, object])[] = [
+      ['write', { key: 'x', value: 1 }],
+      ['delete', { key: 'x' }],
+      ['batch', { writes: [{ key: 'x', value: 1 }] }],
+      ['keys', {}],
+      ['conflicts', {}],
+    ]
+    for (const [method, own] of others) {
+      expect(requestOf(method, { ...own, ...params })).toMatchObject({ after, timeoutMs: 5_000 })
+      expect(requestOf(method, { ...own, timeout: 250 })).toEqual(requestOf(method, own))
     }
-    expect(refusal('read', { key: 'x', after: {} }).message).toContain('does not support yet')
+  })
+
+  it.each(['watch', 'unwatch', 'status', 'waiting', 'why', 'hello', 'link'])(
+    'R9: of the method %s comes after nothing',
+    (method) => {
+      expect(refusal(method, { after: {} })).toMatchObject({ code: -32602, path: 'params.after' })
+      expect(refusal(method, { timeout: 5 })).toMatchObject({ code: -32602, path: 'params.timeout' })
+    },
+  )
+
+  it('R9: shows no longer a cut than a server keeps', () => {
+    const cut = (length: number): object =>
+      Object.fromEntries(Array.from({ length }, (_, index) => [`1~i${index}`, index + 1]))
+    expect(requestOf('read', { key: 'x', after: cut(10_000) })).toHaveProperty('after.size', 10_000)
+    expect(refusal('read', { key: 'x', after: cut(10_001) })).toMatchObject({
+      code: -32602,
+      path: 'params.after',
+    })
+  })
+
+  it.each(['write', 'delete', 'batch'])('R10: of the method %s may name itself', (method) => {
+    const own = {
+      write: { key: 'x', value: 1 },
+      delete: { key: 'x' },
+      batch: { writes: [{ key: 'x', value: 1 }] },
+    }
+    const params = own[method as keyof typeof own]
+    const stamps: readonly object[] = [{}, { retry: true }, { retry: 'again' }]
+    for (const more of stamps) {
+      const request = { session: 's', number: 5, ...more }
+      expect(requestOf(method, { ...params, request })).toMatchObject({ method: 'write', request })
+    }
+  })
+
+  it('R10: only writes, which could happen twice, may name themselves', () => {
+    const request = { session: 's', number: 5 }
+    for (const method of ['read', 'keys', 'watch', 'conflicts']) {
+      expect(refusal(method, { request })).toMatchObject({ code: -32602, path: 'params.request' })
+    }
+  })
+
+  it('in another protocol is told so by hello', () => {
+    expect(checkClientRequest('hello', { protocol: 1 })).toEqual(checkClientRequest('hello', {}))
+    const error = refusal('hello', { protocol: 2 })
+    expect(error).toMatchObject({ code: -32005, closesConnection: true, data: { protocol: 1 } })
+    expect(error.message).toContain('run the same release on both')
   })
 
   it('with a key of more than 1,024 bytes is refused with −32010', () => {

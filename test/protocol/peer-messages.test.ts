@@ -13,9 +13,10 @@ import {
   encodeUpdate,
   type PeerCall,
 } from '../../src/protocol/peer-messages.ts'
-import type { PeerMessage } from '../../src/replica/messages.ts'
+import { defaultLimits } from '../../src/replica/configuration.ts'
+import type { PeerMessage, SnapshotPage } from '../../src/replica/messages.ts'
 import type { Update } from '../../src/replica/update.ts'
-import { makeOrigin } from '../../src/replica/version.ts'
+import { makeOrigin, type Origin } from '../../src/replica/version.ts'
 import { refusalBy, thrownBy } from './refusal.ts'
 
 const one = makeOrigin({ server: '1', incarnation: 'a' })
@@ -51,9 +52,47 @@ const messages: readonly PeerMessage[] = [
   { kind: 'page', pull: 4, updates: [update], more: true },
   { kind: 'page', pull: 4, updates: [], more: false },
   { kind: 'pull', pull: 4, applied: new Map([[one, 3]]), except: [two] },
+  { kind: 'pull', pull: 4, applied: new Map(), except: [], snapshot: 7 },
+  {
+    kind: 'snapshot',
+    pull: 4,
+    snapshot: 7,
+    page: 1,
+    siblings: [
+      { key: '__proto__', version: { timestamp: 3, origin: one }, value: null, first: true },
+      { key: '__proto__', version: { timestamp: 4, origin: two }, deleted: true },
+      { key: 'y', version: { timestamp: 2, origin: one }, deleted: true, first: true },
+    ],
+    rows: [
+      { origin: one, known: new Map([[two, 4]]) },
+      { origin: two, known: new Map() },
+    ],
+    sessions: [
+      {
+        session: 's',
+        letGo: 4,
+        answers: [{ number: 5, version: { timestamp: 3, origin: one }, fingerprint: -7 }],
+      },
+      { session: 'other', letGo: 0, answers: [] },
+    ],
+  },
+  {
+    kind: 'snapshot',
+    pull: 5,
+    snapshot: 7,
+    page: 2,
+    siblings: [],
+    rows: [],
+    sessions: [],
+    applied: new Map([
+      [one, 3],
+      [two, 4],
+    ]),
+  },
   { kind: 'cut', entries: new Map([[one, 3]]) },
   { kind: 'cut', entries: new Map() },
   { kind: 'link', state: { state: 'delayed', delayMs: 200, queued: 3 } },
+  { kind: 'ask', question: 2, versions: [] },
   { kind: 'ask', question: 1, key: '__proto__', versions: [{ timestamp: 3, origin: one }] },
   {
     kind: 'tell',
@@ -148,6 +187,11 @@ describe('an update', () => {
       { writes: [{ key: 'x', value: JSON.parse('['.repeat(65) + ']'.repeat(65)) as unknown }] },
       'writes[0].value',
     ],
+    ['names a request by its number', { request: 5 }, 'request'],
+    ['names a request of no session', { request: { number: 5 } }, 'request.session'],
+    ['names a request of an empty session', { request: { session: '', number: 5 } }, 'request.session'],
+    ['names a request 0', { request: { session: 's', number: 0 } }, 'request.number'],
+    ['names a request with more that cannot be passed on', { request: { more: -0 } }, '["request"]'],
     ['has an unknown member that cannot be passed on', { more: [Infinity] }, '["more"]'],
   ]
 
@@ -173,7 +217,14 @@ describe('an update', () => {
     )
     const key = 'x'.repeat(1_024)
     const value = 'y'.repeat(writesBytesMax - key.length - '[{"key":"","value":""}]'.length)
-    const long: Update = { ...update, timestamp: 2 ** 53 - 1, dependencies, writes: [{ key, value }] }
+    const request = { session: '\u0001'.repeat(1_024), number: 2 ** 53 - 1 }
+    const long: Update = {
+      ...update,
+      timestamp: 2 ** 53 - 1,
+      dependencies,
+      writes: [{ key, value }],
+      request,
+    }
     expect(Buffer.byteLength(JSON.stringify(long.writes))).toBe(writesBytesMax)
     for (const kind of ['updates', 'page'] as const) {
       const text = encodePeerMessage({ kind, updates: [long], pull: 2 ** 53 - 1, more: false })
@@ -203,6 +254,104 @@ describe('an update', () => {
       frames.flatMap((frame) => (frame.kind === 'updates' || frame.kind === 'page' ? frame.updates : [])),
     ).toEqual(updates)
     expect(frames.at(-1)).toMatchObject({ pull: 9, more: true })
+  })
+})
+
+describe('a page of a snapshot', () => {
+  const sibling = { key: 'x', version: [3, one], value: 1, first: true }
+  const session = { session: 's', letGo: 4, answers: [[5, 3, one, 99]] }
+  const page = { pull: 4, snapshot: 7, page: 1, siblings: [sibling], rows: [], sessions: [session] }
+
+  /** The text of a page that is filled as the replica fills one: to its limit, or with one item alone. */
+  function frameOf(part: Partial<SnapshotPage>): string {
+    return encodePeerMessage({
+      kind: 'snapshot',
+      pull: 2 ** 53 - 1,
+      snapshot: 2 ** 53 - 1,
+      page: 2 ** 53 - 1,
+      siblings: [],
+      rows: [],
+      sessions: [],
+      ...part,
+    })
+  }
+
+  function longCut(length: number): Map<Origin, number> {
+    return new Map(
+      Array.from({ length }, (_, index) => [
+        makeOrigin({ server: String(index).padStart(32, 's'), incarnation: 'i'.repeat(16) }),
+        2 ** 53 - 1,
+      ]),
+    )
+  }
+
+  it('R8: with the longest sibling fits one frame, next to the cut of 40,000 origins', () => {
+    const key = 'x'.repeat(1_024)
+    const value = 'y'.repeat(writesBytesMax - key.length - '[{"key":"","value":""}]'.length)
+    const siblings = [{ key, version: { timestamp: 3, origin: one }, value, first: true as const }]
+    const text = frameOf({ siblings, applied: longCut(40_000) })
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(peerLineBytesMax)
+    expect(received(text)).toMatchObject([{ kind: 'snapshot', siblings }])
+  })
+
+  it('R8: that is full of what takes most room on the wire fits one frame', () => {
+    const { updatesMax, bytesMax } = defaultLimits.snapshotPage
+    const siblings = [{ key: 'x', version: { timestamp: 3, origin: one }, value: '\u0001'.repeat(bytesMax) }]
+    expect(Buffer.byteLength(frameOf({ siblings, applied: longCut(30_000) }))).toBeLessThan(peerLineBytesMax)
+    const rows = Array.from({ length: updatesMax }, () => ({ origin: one, known: longCut(8) }))
+    expect(Buffer.byteLength(frameOf({ rows, applied: longCut(30_000) }))).toBeLessThan(peerLineBytesMax)
+    const answers = Array.from({ length: defaultLimits.requests.answersPerSessionMax }, () => ({
+      number: 2 ** 53 - 1,
+      version: { timestamp: 2 ** 53 - 1, origin: [...longCut(1).keys()][0] ?? one },
+      fingerprint: 2 ** 53 - 1,
+    }))
+    const sessions = [{ session: '\u0001'.repeat(1_024), letGo: 0, answers }]
+    const text = frameOf({ sessions, applied: longCut(40_000) })
+    expect(Buffer.byteLength(text)).toBeLessThan(peerLineBytesMax)
+    expect(received(text)).toMatchObject([{ sessions }])
+  })
+
+  it('may say more than this release knows', () => {
+    const told = { ...page, siblings: [{ ...sibling, mood: 'good' }], mood: 'good' }
+    expect(checkPeerMessage('peer.snapshot', told)).toEqual(checkPeerMessage('peer.snapshot', page))
+  })
+
+  it.each([
+    [{ pull: 0 }, 'pull'],
+    [{ snapshot: undefined }, 'snapshot'],
+    [{ page: 0 }, 'page'],
+    [{ siblings: {} }, 'siblings'],
+    [{ siblings: [sibling, 5] }, 'siblings[1]'],
+    [{ siblings: [{ ...sibling, key: '' }] }, 'siblings[0].key'],
+    [{ siblings: [{ ...sibling, version: [3] }] }, 'siblings[0].version'],
+    [{ siblings: [{ ...sibling, value: undefined }] }, 'siblings[0].value'],
+    [{ siblings: [{ ...sibling, value: [Infinity] }] }, 'siblings[0].value'],
+    [{ siblings: [{ ...sibling, deleted: true }] }, 'siblings[0].value'],
+    [{ siblings: [{ ...sibling, value: undefined, deleted: 'yes' }] }, 'siblings[0].deleted'],
+    [{ siblings: [{ ...sibling, first: false }] }, 'siblings[0].first'],
+    [{ siblings: Array.from({ length: 10_001 }, () => sibling) }, 'siblings'],
+    [{ rows: [{ origin: one }] }, 'rows[0].known'],
+    [{ rows: [{ origin: '1', known: {} }] }, 'rows[0].origin'],
+    [{ sessions: [{ ...session, session: '' }] }, 'sessions[0].session'],
+    [{ sessions: [{ ...session, letGo: -1 }] }, 'sessions[0].letGo'],
+    [{ sessions: [{ ...session, answers: [[5, 3, one]] }] }, 'sessions[0].answers[0]'],
+    [{ sessions: [{ ...session, answers: [[0, 3, one, 99]] }] }, 'sessions[0].answers[0][0]'],
+    [{ sessions: [{ ...session, answers: [[5, 0, one, 99]] }] }, 'sessions[0].answers[0][1]'],
+    [{ sessions: [{ ...session, answers: [[5, 3, '1', 99]] }] }, 'sessions[0].answers[0][2]'],
+    [{ sessions: [{ ...session, answers: [[5, 3, one, 1.5]] }] }, 'sessions[0].answers[0][3]'],
+    [{ applied: [] }, 'applied'],
+  ])('with %j is refused with −32602, naming %s', (fault, path) => {
+    expect(refusal('peer.snapshot', { ...page, ...fault })).toMatchObject({
+      code: -32602,
+      path: `params.${path}`,
+    })
+  })
+
+  it('is asked for by the number of its snapshot', () => {
+    expect(refusal('peer.pull', { pull: 1, applied: {}, except: [], snapshot: 0 })).toMatchObject({
+      code: -32602,
+      path: 'params.snapshot',
+    })
   })
 })
 
@@ -270,8 +419,26 @@ describe('a greeting between servers', () => {
 
 describe('whatever a peer sends', () => {
   it('is understood or refused with a ProtocolError', () => {
-    const methods = ['updates', 'page', 'pull', 'cut', 'link', 'ask', 'tell', 'members', 'hello', 'ping', 'x']
+    const methods = [
+      'updates',
+      'page',
+      'pull',
+      'snapshot',
+      'cut',
+      'link',
+      'ask',
+      'tell',
+      'members',
+      'hello',
+      'ping',
+      'x',
+    ]
     const fields = [
+      'snapshot',
+      'page',
+      'siblings',
+      'rows',
+      'sessions',
       'updates',
       'pull',
       'more',
@@ -294,6 +461,9 @@ describe('whatever a peer sends', () => {
         [one],
         [update],
         [{ ...update, origin: 1 }],
+        [{ key: 'x', version: [3, one], value: 1 }],
+        [{ origin: one, known: { [two]: 3 } }],
+        [{ session: 's', letGo: 0, answers: [[5, 3, one, 99]] }],
       ),
     )
     fc.assert(

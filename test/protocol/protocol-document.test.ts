@@ -2,14 +2,25 @@ import { readFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { proofMatches } from '../../src/protocol/authentication.ts'
-import { checkClientRequest, clientMethods, type ClientMethod } from '../../src/protocol/client-messages.ts'
-import { checkClientNotification, checkClientResult } from '../../src/protocol/client-results.ts'
+import { encodeResult } from '../../src/protocol/client-answers.ts'
+import {
+  checkClientRequest,
+  clientMethods,
+  isReplicaCall,
+  type ClientMethod,
+} from '../../src/protocol/client-messages.ts'
+import {
+  checkClientNotification,
+  checkClientResult,
+  checkMissing,
+} from '../../src/protocol/client-results.ts'
 import { errorTable, type ErrorName, type ProtocolError } from '../../src/protocol/errors.ts'
-import { parseRpcLine, type RpcMessage } from '../../src/protocol/json-rpc.ts'
+import { parseRpcLine, type RpcMessage, type RpcRequest } from '../../src/protocol/json-rpc.ts'
 import * as limits from '../../src/protocol/limits.ts'
 import { LineDecoder } from '../../src/protocol/line-decoder.ts'
 import { checkPeerHelloResult, checkPeerMessage } from '../../src/protocol/peer-messages.ts'
-import { thrownBy } from './refusal.ts'
+import type { ClientResult } from '../../src/replica/messages.ts'
+import { refusalBy, thrownBy } from './refusal.ts'
 
 /** docs/protocol.md, executed: nothing stands there that the code does not do. */
 const text = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
@@ -51,18 +62,47 @@ function checkResult(method: string, result: unknown): void {
   else if (method !== 'peer.ping') checkClientResult(method as ClientMethod, result)
 }
 
-/** Whether the gateway gives an error, or only the server behind it, which this test does not run. */
+/** What the replica has answered where the document shows this error to a request that the gateway passed. */
+function refusalBehind(error: ProtocolError): ClientResult | undefined {
+  switch (error.code) {
+    case errorTable.notCaughtUp.code:
+      return { method: 'notCaughtUp', missing: checkMissing(error) }
+    case errorTable.outcomeUnknown.code:
+      return { method: 'refused', reason: 'outcomeUnknown' }
+    case errorTable.invalidParams.code:
+      return error.path === 'params.request.number'
+        ? { method: 'refused', reason: 'requestReused' }
+        : undefined
+    default:
+      return undefined
+  }
+}
+
+/** The error that a request must have earned: from the gateway, or, where that passed it, from the replica. */
+function earnedBy(asked: RpcRequest | undefined, shown: ProtocolError): ProtocolError | undefined {
+  const result = refusalBehind(shown)
+  if (asked === undefined || result === undefined) return undefined
+  const call = checkClientRequest(asked.method, asked.params)
+  if (!isReplicaCall(call)) return undefined
+  const status = (): never => {
+    throw new Error('a refusal tells no status')
+  }
+  return refusalBy(() => encodeResult(call, result, { status }))
+}
+
+/** Errors that only the rest of the server gives, which this test does not run. */
 const fromBehind: ReadonlySet<number> = new Set([-32009, -32010])
 
 /** Plays a conversation. @returns what is not as the document says, in words. */
 function faultsOf(lines: readonly string[]): string[] {
   const faults: string[] = []
-  const asked = new Map<unknown, string>()
+  const asked = new Map<unknown, RpcRequest>()
   /** The error that the last line must have earned. */
   let due: ProtocolError | undefined
   const take = (message: RpcMessage, line: string): void => {
     if (message.kind === 'response') {
-      const method = asked.get(message.id)
+      const request = asked.get(message.id)
+      const method = request?.method
       if ('result' in message.outcome) {
         const { result } = message.outcome
         if (method === undefined) faults.push(`answers what nobody asked: ${line}`)
@@ -71,7 +111,7 @@ function faultsOf(lines: readonly string[]): string[] {
         return
       }
       const { error } = message.outcome
-      const earned = due
+      const earned = due ?? earnedBy(request, error)
       due = undefined
       if (earned === undefined) {
         if (!fromBehind.has(error.code)) faults.push(`is no error of what was sent: ${line}`)
@@ -87,7 +127,7 @@ function faultsOf(lines: readonly string[]): string[] {
     }
     if (due !== undefined) faults.push(`earned an error that is not shown: ${due.message}`)
     due = refusalOf(message)
-    if (message.kind === 'request') asked.set(message.id, message.method)
+    if (message.kind === 'request') asked.set(message.id, message)
   }
   for (const line of lines) {
     const error = thrownBy(() => {
@@ -119,7 +159,19 @@ describe('docs/protocol.md', () => {
     expect([...shown]).toEqual(
       expect.arrayContaining([...Object.keys(clientMethods), ...notificationsToClients]),
     )
-    const ofPeers = ['hello', 'ping', 'updates', 'cut', 'pull', 'page', 'link', 'ask', 'tell', 'members']
+    const ofPeers = [
+      'hello',
+      'ping',
+      'updates',
+      'cut',
+      'pull',
+      'page',
+      'snapshot',
+      'link',
+      'ask',
+      'tell',
+      'members',
+    ]
     expect([...shown]).toEqual(expect.arrayContaining(ofPeers.map((name) => `peer.${name}`)))
   })
 

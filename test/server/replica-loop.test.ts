@@ -1,0 +1,396 @@
+import { describe, expect, it } from 'vitest'
+import type { Input } from '../../src/replica/input.ts'
+import type { Output, StageItem } from '../../src/replica/output.ts'
+import type { LogEntry } from '../../src/replica/update-log.ts'
+import { Checkpointer } from '../../src/server/checkpointer.ts'
+import { ReplicaLoop } from '../../src/server/replica-loop.ts'
+import { MemoryDisk } from '../../src/storage/memory-store.ts'
+import type { Store, StoreBatch } from '../../src/storage/store.ts'
+import { buildUpdate } from '../replica/update-builder.ts'
+
+describe('R6: nothing leaves before the state that it reveals is durable', () => {
+  it('an acknowledgement waits for its own commit, and for no later one', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('write a')
+    stage.push('write b')
+    stage.turn()
+    expect(stage.released).toEqual([])
+    expect(stage.commits).toEqual([['a', 'b']])
+    stage.push('write c')
+    stage.turn()
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'write b'])
+    expect(stage.commits).toEqual([['a', 'b'], ['c']])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'write b', 'write c'])
+  })
+
+  it('all that is stepped while one commit is under way goes into the next, and there is one at a time', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    for (const key of ['a', 'b', 'c', 'd']) {
+      stage.push(`write ${key}`)
+      stage.turn()
+    }
+    expect(stage.disk.pending).toBe(1)
+    await stage.diskWrites()
+    expect(stage.disk.pending).toBe(1)
+    expect(stage.commits).toEqual([['a'], ['b', 'c', 'd']])
+  })
+
+  it('a read leaves behind the writes that it may have seen', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('write a')
+    stage.turn()
+    stage.push('read')
+    stage.turn()
+    expect(stage.released).toEqual([])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'read'])
+    expect(stage.commits).toEqual([['a']])
+  })
+
+  it('what follows nothing that has yet to be stored leaves at once, without a commit', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('read')
+    stage.push('write a')
+    stage.turn()
+    expect(stage.released).toEqual(['read'])
+    await stage.diskWrites()
+    stage.push('read again')
+    stage.turn()
+    expect(stage.released).toEqual(['read', 'write a', 'read again'])
+    expect(stage.commits).toEqual([['a']])
+  })
+
+  it('an act in its turn happens after what was asked before it has left, and before what was asked after it', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('write a')
+    stage.loop.inTurn(() => stage.released.push('held the link'))
+    stage.push('write b')
+    stage.turn()
+    expect(stage.released).toEqual([])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'held the link', 'write b'])
+  })
+
+  it('sockets are written to once for all that one commit has released', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    for (let count = 0; count < 100; count++) stage.push('write a')
+    stage.turn()
+    const settledBefore = stage.settled
+    await stage.diskWrites()
+    expect(stage.released).toHaveLength(100)
+    expect(stage.settled - settledBefore).toBe(1)
+  })
+
+  it('when a commit fails nothing more leaves, and no later commit is made', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('write a')
+    stage.turn()
+    stage.push('write b')
+    stage.turn()
+    stage.disk.isFull = true
+    await stage.diskWrites()
+    expect(stage.failures).toHaveLength(1)
+    stage.push('read')
+    stage.turn()
+    await stage.loop.stop()
+    expect(stage.released).toEqual([])
+    expect(stage.commits).toEqual([['a']])
+  })
+
+  it('stopping steps what has arrived, stores it and releases it', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('write a')
+    stage.turn()
+    stage.push('write b')
+    stage.push('read')
+    const stopped = stage.loop.stop()
+    stage.push('write too late')
+    await stage.diskWrites()
+    await stage.diskWrites()
+    await stopped
+    expect(stage.released).toEqual(['write a', 'write b', 'read'])
+    expect(stage.commits).toEqual([['a'], ['b']])
+  })
+
+  it('a release that takes long is cut into slices, and what is stepped between them keeps its place', async () => {
+    const stage = new LoopStage({ mode: 'sync', releaseTakesMs: 4 })
+    for (const key of ['a', 'b', 'c', 'd', 'e']) stage.push(`write ${key}`)
+    stage.turn()
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'write b', 'write c'])
+    stage.push('read')
+    stage.turn()
+    expect(stage.released).toEqual(['write a', 'write b', 'write c', 'write d', 'write e', 'read'])
+  })
+})
+
+describe('R6: a slow disk does not fill the memory', () => {
+  it('stepping stops while too much waits for the disk, and goes on when it has caught up', async () => {
+    const stage = new LoopStage({ mode: 'sync', updateBytes: 8 << 20 })
+    for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) {
+      stage.push(`write ${key}`)
+      stage.turn()
+    }
+    // Five times 8 MiB are above the bound of 32.
+    expect(stage.stepped).toEqual(['write a', 'write b', 'write c', 'write d', 'write e'])
+    expect(stage.loop.isCongested).toBe(true)
+    await stage.diskWrites()
+    expect(stage.loop.isCongested).toBe(true)
+    await stage.diskWrites()
+    stage.turn()
+    expect(stage.stepped).toHaveLength(7)
+    expect(stage.relieved).toBe(1)
+    expect(stage.loop.isCongested).toBe(false)
+  })
+
+  it('ticks that come meanwhile are one tick', async () => {
+    const stage = new LoopStage({ mode: 'sync', updateBytes: 40 << 20 })
+    stage.push('write a')
+    stage.turn()
+    for (let nowMs = 0; nowMs < 1_000; nowMs += 50) stage.loop.push({ kind: 'tick', nowMs })
+    await stage.diskWrites()
+    stage.turn()
+    expect(stage.stepped).toEqual(['write a', 'tick 950'])
+  })
+})
+
+describe('R6: without a disk, or with one that follows', () => {
+  it('in memory everything leaves as it is stepped', () => {
+    const stage = new LoopStage({ mode: 'memory' })
+    stage.push('write a')
+    stage.turn()
+    expect(stage.released).toEqual(['write a'])
+  })
+
+  it('async: everything leaves at once, and commits follow one at a time, in order', async () => {
+    const stage = new LoopStage({ mode: 'async' })
+    for (const key of ['a', 'b', 'c']) {
+      stage.push(`write ${key}`)
+      stage.turn()
+    }
+    expect(stage.released).toEqual(['write a', 'write b', 'write c'])
+    expect(stage.disk.pending).toBe(1)
+    await stage.diskWrites()
+    await stage.diskWrites()
+    expect(stage.commits).toEqual([['a'], ['b', 'c']])
+  })
+
+  it('async: what is not on the disk after a second holds everything back until it is', async () => {
+    const stage = new LoopStage({ mode: 'async' })
+    stage.push('write a')
+    stage.turn()
+    stage.nowMs += 1_001
+    stage.push('write b')
+    stage.push('read')
+    stage.turn()
+    expect(stage.released).toEqual(['write a'])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a'])
+    // What waits keeps its place, although the disk is no longer late.
+    stage.push('read again')
+    stage.turn()
+    expect(stage.released).toEqual(['write a'])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'write b', 'read', 'read again'])
+  })
+
+  it('async: so do sixteen mebibytes that are not on the disk', async () => {
+    const stage = new LoopStage({ mode: 'async', updateBytes: 9 << 20 })
+    for (const key of ['a', 'b', 'c']) stage.push(`write ${key}`)
+    stage.turn()
+    expect(stage.released).toEqual(['write a'])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'write b', 'write c'])
+  })
+})
+
+describe('R8: a snapshot that is taken in', () => {
+  it('ends its commit: what is stepped after it has a commit of its own, at the positions after it', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('write a')
+    stage.push('begin')
+    stage.push('records x')
+    stage.push('install 10')
+    stage.push('write b')
+    stage.turn()
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'begin', 'records x', 'install 10'])
+    await stage.diskWrites()
+    expect(stage.released.at(-1)).toBe('write b')
+    const [first, second] = stage.batches
+    expect(first?.log?.map(({ position }) => position)).toEqual([0])
+    expect(first?.unstage).toBe(true)
+    expect(first?.staged?.keys.map(({ key }) => key)).toEqual(['x'])
+    expect(first?.install?.position).toBe(10)
+    expect(second?.log?.map(({ position }) => position)).toEqual([10])
+    expect(second?.install).toBeUndefined()
+  })
+
+  it('that begins anew leaves nothing of the one before', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    for (const step of ['begin', 'records x', 'begin', 'records y']) stage.push(step)
+    stage.turn()
+    expect(stage.batches[0]?.unstage).toBe(true)
+    expect(stage.batches[0]?.staged?.keys.map(({ key }) => key)).toEqual(['y'])
+  })
+})
+
+describe('addresses', () => {
+  it('are stored soon, and nobody waits for that', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.loop.keepAddresses([{ host: '127.0.0.1', port: 60_002 }])
+    stage.push('read')
+    stage.turn()
+    expect(stage.released).toEqual(['read'])
+    await stage.diskWrites()
+    expect(stage.disk.copy().open('1').addresses).toEqual([{ host: '127.0.0.1', port: 60_002 }])
+  })
+})
+
+/**
+ * A loop with a replica that does as it is told: `write <key>` applies one update, `begin`, `records <key>` and
+ * `install <position>` stage a snapshot, and anything else is a question. Time and the disk move by hand.
+ */
+class LoopStage {
+  readonly disk = new MemoryDisk({ settle: 'when told' })
+  readonly loop: ReplicaLoop
+  /** In order: the steps whose outputs have left. */
+  readonly released: string[] = []
+  readonly stepped: string[] = []
+  readonly batches: StoreBatch[] = []
+  readonly failures: unknown[] = []
+  settled = 0
+  relieved = 0
+  nowMs = 0
+  readonly #steps: string[] = []
+  readonly #outputs = new Map<Output, string>()
+  readonly #updateBytes: number
+  #scheduled: (() => void)[] = []
+  #timestamp = 0
+
+  constructor(options: {
+    readonly mode: 'sync' | 'async' | 'memory'
+    readonly updateBytes?: number
+    readonly releaseTakesMs?: number
+  }) {
+    this.#updateBytes = options.updateBytes ?? 100
+    const storage =
+      options.mode === 'memory'
+        ? undefined
+        : {
+            store: this.#recording(this.disk.open('1')),
+            mode: options.mode,
+            checkpointer: new Checkpointer({ replica: nothing }),
+            failed: (error: unknown) => this.failures.push(error),
+          }
+    this.loop = new ReplicaLoop({
+      replica: { logEnd: 0, step: (input) => this.#step(input) },
+      release: (output) => {
+        this.released.push(this.#outputs.get(output) as string)
+        this.nowMs += options.releaseTakesMs ?? 0
+      },
+      settle: () => this.settled++,
+      schedule: (run) => this.#scheduled.push(run),
+      now: () => this.nowMs,
+      storage,
+      relieved: () => this.relieved++,
+    })
+  }
+
+  /** The keys of each commit so far. */
+  get commits(): readonly (readonly string[])[] {
+    return this.batches.map(({ log = [] }) => log.flatMap(({ entry }) => entry.update.writes.map(({ key }) => key)))
+  }
+
+  push(step: string): void {
+    this.#steps.push(step)
+    this.loop.push({ kind: 'request', client: 1, id: 1, request: { method: 'status' } })
+  }
+
+  /** One turn of the event loop. */
+  turn(): void {
+    const scheduled = this.#scheduled
+    this.#scheduled = []
+    for (const run of scheduled) run()
+  }
+
+  /** The commit under way becomes durable, or fails where the disk is full. */
+  async diskWrites(): Promise<void> {
+    this.disk.flush(1)
+    // The store's promise, and what awaits it, settle in a few turns of the microtask queue.
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
+  }
+
+  #step(input: Input): Output {
+    const step = input.kind === 'request' ? (this.#steps.shift() ?? '') : `tick ${input.kind === 'tick' ? input.nowMs : ''}`
+    this.stepped.push(step)
+    const [verb, argument = ''] = step.split(' ')
+    const output: Output = {
+      ...emptyOutput,
+      persist: verb === 'write' ? [this.#entry(argument)] : [],
+      stage: stageItems(verb, argument),
+    }
+    this.#outputs.set(output, step)
+    return output
+  }
+
+  #entry(key: string): LogEntry {
+    const update = buildUpdate({ server: '1', timestamp: ++this.#timestamp, key })
+    return { update, bytes: this.#updateBytes }
+  }
+
+  #recording(store: Store): Store {
+    return {
+      isFresh: store.isFresh,
+      addresses: store.addresses,
+      recover: () => store.recover(),
+      commit: (batch) => {
+        this.batches.push(batch)
+        return store.commit(batch)
+      },
+      close: () => store.close(),
+    }
+  }
+}
+
+function stageItems(verb: string | undefined, argument: string): readonly StageItem[] {
+  switch (verb) {
+    case 'begin':
+      return [{ kind: 'begin' }]
+    case 'records': {
+      const version = buildUpdate({ server: '2', timestamp: 1 })
+      const key = { key: argument, position: 1, siblings: [{ version, value: 1 }] as const }
+      return [{ kind: 'records', records: { keys: [key], rows: [], sessions: [] } }]
+    }
+    case 'install':
+      return [{ kind: 'install', position: Number(argument), applied: new Map(), logFloor: new Map() }]
+    default:
+      return []
+  }
+}
+
+const emptyOutput: Output = {
+  persist: [],
+  stage: [],
+  send: [],
+  notify: [],
+  reply: [],
+  refuse: [],
+  events: [],
+  awaitDrain: [],
+  more: false,
+}
+
+/** A replica that has nothing to checkpoint. */
+const nothing = {
+  applied: new Map(),
+  logStart: 0,
+  logFloor: new Map(),
+  siblingsOf: () => undefined,
+  knownBy: () => undefined,
+  sessionRecord: () => undefined,
+}
