@@ -115,11 +115,11 @@ export class Replica {
       output.more = true
       return output
     }
-    if (this.#held.length === 0) {
-      this.#accept(input, output)
-    } else {
-      this.#hold(input)
-      for (const held of this.#held.splice(0, heldPerStepMax)) this.#accept(held, output)
+    if (this.#held.length === 0) this.#accept(input, output)
+    else this.#acceptHeld(input, output)
+    if (this.#installation !== undefined) {
+      output.more = true
+      return output
     }
     this.#drain(output)
     this.#serveParked(output)
@@ -141,9 +141,19 @@ export class Replica {
       this.#buffer.wokenCount > 0 ||
       this.#parked.readyCount > 0 ||
       this.#watches.anyDue ||
-      this.#installation !== undefined ||
       this.#held.length > 0
     return output
+  }
+
+  /** Takes up what was held, in its order and a part of it in each step, and the new input after that. */
+  #acceptHeld(input: Input, output: MutableOutput): void {
+    this.#hold(input)
+    const held = this.#held.splice(0, heldPerStepMax)
+    let count = 0
+    while (count < held.length && this.#installation === undefined)
+      this.#accept(held[count++] as Input, output)
+    // Another snapshot has begun: the rest waits for its end too.
+    this.#held.unshift(...held.slice(count))
   }
 
   /** Time goes on while a snapshot is taken in; all else waits for its end. */

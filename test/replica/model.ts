@@ -13,6 +13,8 @@ import { compareVersions, type Version } from '../../src/replica/version.ts'
 export class Model {
   readonly #updates = new Map<string, { readonly update: Update; readonly before: ReadonlySet<string> }>()
   readonly #applied = new Map<string, Set<string>>()
+  /** The position of each server's next update. */
+  readonly #positions = new Map<string, number>()
 
   /**
    * Takes note of a step's output at a server.
@@ -31,7 +33,18 @@ export class Model {
       }
       applied.add(name)
     }
-    for (const item of output.stage) if (item.kind === 'install') this.#install(server, item.applied)
+    const position = (this.#positions.get(server) ?? 0) + output.persist.length
+    this.#positions.set(server, position)
+    for (const item of output.stage) {
+      if (item.kind === 'records') {
+        const early = item.records.keys.find((record) => record.position <= position)
+        if (early !== undefined)
+          throw new Error(`server ${server} staged ${early.key} at a position that is taken`)
+      } else if (item.kind === 'install') {
+        this.#install(server, item.applied)
+        this.#positions.set(server, item.position)
+      }
+    }
   }
 
   /** A snapshot stands for all the updates that its cut covers. */
@@ -49,6 +62,7 @@ export class Model {
   /** A server starts with nothing. */
   restart(server: string): void {
     this.#applied.delete(server)
+    this.#positions.delete(server)
   }
 
   appliedAt(server: string): Set<string> {

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { PeerMessage } from '../../src/replica/messages.ts'
 import type { Origin } from '../../src/replica/version.ts'
+import type { Update } from '../../src/replica/update.ts'
 import { Mesh } from './mesh.ts'
+import { Model } from './model.ts'
+import { buildUpdate } from './update-builder.ts'
 
 const shortLog = {
   log: { updatesMax: 8, bytesMax: 100_000 },
@@ -121,6 +124,35 @@ describe('a server whose peers no longer have in their logs what it lacks', () =
     expect(new Set(versions).size).toBe(versions.length)
     expect(told).toHaveLength(11)
   })
+
+  it('applies nothing between its first part and its last, not even what was just woken (R8)', () => {
+    const model = new Model()
+    const mesh = new Mesh({
+      servers: ['1', '2'],
+      limits: { ...shortLog, snapshotPage: { updatesMax: 99, bytesMax: 99_999 }, appliedPerStepMax: 1 },
+      observe: (id, output) => model.observe(id, output),
+    })
+    for (let count = 0; count < 30; count++) mesh.write('1', `k${count % 10}`, count)
+    mesh.connectAll()
+    mesh.tick(250)
+    while (mesh.sent('1', '2', 'snapshot').length === 0) mesh.deliver('2', '1')
+    while (mesh.queued('1', '2')[0]?.kind !== 'snapshot') mesh.deliver('1', '2')
+    const chain = [1, 2, 3, 4].map((timestamp) =>
+      buildUpdate({ server: '3', timestamp, previous: timestamp - 1, key: 'chain' }),
+    )
+    // The last arrives first; the first wakes the others one by one, and one is left for the next step.
+    for (const update of chain.toReversed()) hand(mesh, update)
+    while (mesh.events('2', 'installed').length === 0) {
+      mesh.deliver('1', '2') || mesh.step('2', { kind: 'continue' })
+    }
+    expect(mesh.applications('2')).toHaveLength(2)
+    mesh.run(100)
+    expect(mesh.applications('2')).toHaveLength(4)
+  })
+
+  function hand(mesh: Mesh, update: Update): void {
+    mesh.step('2', { kind: 'message', from: '1', message: { kind: 'updates', updates: [update] } })
+  }
 
   it('serves what waits for a cut that came by snapshot (R8, R9)', () => {
     const mesh = apart()

@@ -79,7 +79,7 @@ describe('the surviving updates (R11)', () => {
 
   it('make a page bounded in slots, however many of them are empty', () => {
     const { survivors, versions } = survivorsOf(...Array.from({ length: 100 }, (_, index) => [`${index}`]))
-    for (const version of versions.slice(0, 99)) survivors.remove(version, `${version.position}`)
+    for (const version of versions.slice(0, 40)) survivors.remove(version, `${version.position}`)
     const page = survivors.page(0, 10)
     expect([positionsOf(page.versions), page.next, page.examined]).toEqual([[], 10, 10])
   })
@@ -98,10 +98,65 @@ describe('the surviving updates (R11)', () => {
     expect(positionsOf(survivors.walk())).toEqual([10_000])
   })
 
+  it('are found by position where a whole stretch of them was overwritten', () => {
+    const survivors = new SurvivingUpdates()
+    const versions = Array.from({ length: 5_000 }, (_, position) => applied(position))
+    for (const version of versions) survivors.add(version, `${version.position}`)
+    for (const version of versions.slice(1_000, 4_000)) survivors.remove(version, `${version.position}`)
+    expect(positionsOf(survivors.page(4_500, 2).versions)).toEqual([4_500, 4_501])
+    expect(survivors.page(2_500, 5_000).versions[0]?.position).toBe(4_000)
+    for (const version of [...survivors.walk()]) survivors.remove(version, `${version.position}`)
+    expect(survivors.page(0, 2)).toEqual({ versions: [], next: undefined, examined: 0 })
+    survivors.add(applied(5_000), 'again')
+    expect(positionsOf(survivors.walk())).toEqual([5_000])
+  })
+
+  it('that are filled in are listed in a causal order: those from before the log by version, then the log', () => {
+    const survivors = new SurvivingUpdates()
+    survivors.fill()
+    const versions = [9, 4, 7].map((timestamp) => new AppliedVersion(versionOf('1', timestamp), -1))
+    const [late, early, logged] = versions as [AppliedVersion, AppliedVersion, AppliedVersion]
+    const overwritten = applied(11)
+    for (const version of [...versions, overwritten]) survivors.add(version, 'x')
+    logged.moveTo(10)
+    survivors.remove(overwritten, 'x')
+    expect([...survivors.walk()]).toEqual([])
+    survivors.order([...versions, overwritten], 10)
+    expect([...survivors.walk()]).toEqual([early, late, logged])
+    expect([positionsOf(survivors.walk()), survivors.size]).toEqual([[8, 9, 10], 3])
+  })
+
   it('refuse to put more before the log than ever had positions there', () => {
-    const restored = new SurvivingUpdates()
-    for (const key of ['a', 'b']) restored.add(new AppliedVersion(versionOf(key, 1), -1), key)
-    expect(() => restored.sort(1)).toThrow('2 surviving updates stand before position 1')
+    const survivors = new SurvivingUpdates()
+    survivors.fill()
+    const versions = ['a', 'b'].map((server) => new AppliedVersion(versionOf(server, 1), -1))
+    for (const version of versions) survivors.add(version, 'x')
+    expect(() => survivors.order(versions, 1)).toThrow('2 surviving updates stand before position 1')
+  })
+
+  it('are what a plain list would give, over many segments that shrink and are joined', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 6_000 }), fc.integer({ min: 1, max: 7 }), (keys, stride) => {
+        const survivors = new SurvivingUpdates()
+        const holders = new Map<string, AppliedVersion>()
+        for (let position = 0; position < 20_000; position++) {
+          const key = `${(position * stride * stride) % (position % 3 === 0 ? 50 : keys)}`
+          const before = holders.get(key)
+          if (before !== undefined) survivors.remove(before, key)
+          const version = applied(position)
+          survivors.add(version, key)
+          holders.set(key, version)
+        }
+        const expected = positionsOf(holders.values()).toSorted((a, b) => a - b)
+        expect(positionsOf(survivors.walk())).toEqual(expected)
+        expect(survivors.size).toBe(expected.length)
+        const middle = 10_000
+        const page = survivors.page(middle, 20_000)
+        expect(positionsOf(page.versions)).toEqual(expected.filter((position) => position >= middle))
+        expect(survivors.page(0, 20_000).examined).toBeLessThanOrEqual(expected.length * 2)
+      }),
+      { numRuns: 40 },
+    )
   })
 
   it('are what a plain list would give, whatever is added, removed and read', () => {
