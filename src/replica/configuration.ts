@@ -29,6 +29,8 @@ export interface Limits {
   readonly requests: RequestLimits
   /** Requests of all clients that may wait for what they are to come after (R9). */
   readonly parkedMax: number
+  /** Their bytes, counted as those of updates are. */
+  readonly parkedBytesMax: number
 }
 
 /** How much is kept to recognise retried requests (R10). */
@@ -72,6 +74,8 @@ export const defaultLimits: Limits = {
   // A session may have as many requests under way as a connection; the answers of all take some 50 MiB.
   requests: { answersPerSessionMax: 1_024, answersMax: 262_144, sessionsMax: 65_536 },
   parkedMax: 65_536,
+  // As much as may wait of updates; a request holds its values and its cut.
+  parkedBytesMax: 64 << 20,
 }
 
 export const defaultTiming: Timing = {

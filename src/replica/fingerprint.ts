@@ -6,9 +6,9 @@ import type { JsonValue, Write } from './update.ts'
  * The writes are walked as a sequence of words that could be decoded again: everything begins with its tag, and what
  * may have any length with that. So different writes make different sequences, and only the mixing can make them
  * meet: about once in 2⁵³ pairs by accident, and at will for who wants it, as this is no cryptographic hash. All that
- * comes of a collision is that a client's own mistake, a number used twice for different writes, goes unnoticed: the second is
- * answered as the first. It depends on nothing but the writes as they are on the wire, so it is the same on every replica; it
- * is stored and sent, so a change to it is a change of the protocol.
+ * comes of a collision is that a client's own mistake, a number used twice for different writes, goes unnoticed: the
+ * second is answered as the first. It depends on nothing but the writes as they are on the wire, so it is the same on
+ * every replica; it is stored and sent, so a change to it is a change of the protocol.
  *
  * The members of an object count in their order: a retry sends what was sent before.
  *

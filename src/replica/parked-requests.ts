@@ -12,23 +12,25 @@ export interface ParkedRequest {
   readonly after: Cut
   /** When its time is up, on the clock of the ticks. */
   readonly deadlineMs: number
+  /** About how much memory it holds. */
+  readonly bytes: number
 }
 
 /**
  * The requests that came before what they are to come after (R9).
  *
  * Invariant: every parked request is either filed under exactly one origin, that of the first entry of its `after`
- * that was found uncovered, or it is ready. So an update that is applied concerns the requests under its origin alone,
- * and of those only the ones that need no later timestamp: they are on top of that origin's heap. Entries of `applied`
- * never fall, so a request that is looked at again goes on where it stopped, and each entry of its `after` is found
- * covered but once.
+ * that was found uncovered, or it is ready. So an update that is applied concerns the requests under its origin
+ * alone, and of those only the ones that need no later timestamp: they are on top of that origin's heap. Entries of
+ * `applied` never fall, so a request that is looked at again goes on where it stopped, and each entry of its `after`
+ * is found covered but once.
  *
- * A request becomes ready with the very update that makes `applied` cover its `after`. Those that become ready together
- * do so in the order of their arrival. So a client that sends requests one after the other, each with a cut that covers the
- * cuts before it, has them carried out in that order.
+ * A request becomes ready with the very update that makes `applied` cover its `after`. Those that become ready
+ * together do so in the order of their arrival. So a client that sends requests one after the other, each with a cut
+ * that covers the cuts before it, has them carried out in that order.
  *
- * With n parked requests, parking, waking, expiring and forgetting cost O(log n) for each request concerned, and
- * an update that nobody waits for costs one look into a map.
+ * With n parked requests, parking, waking, expiring and forgetting cost O(log n) for each request concerned, and an
+ * update that nobody waits for costs one look into a map.
  */
 export class ParkedRequests {
   /** All, ready or not, in the order of their arrival. */
@@ -43,6 +45,7 @@ export class ParkedRequests {
   #readyNext = 0
   #readyCount = 0
   #arrivals = 0
+  #bytes = 0
   readonly #max: number
 
   /** @param options `max`: requests of all clients that may be parked, the ready ones included. */
@@ -55,6 +58,11 @@ export class ParkedRequests {
     return this.#parkings.size
   }
 
+  /** Of all that are parked, summed. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
   get isFull(): boolean {
     return this.#parkings.size >= this.#max
   }
@@ -63,7 +71,7 @@ export class ParkedRequests {
     return this.#readyCount
   }
 
-  /** Parks a request; the caller has asked whether there is room. One that is covered is ready at once, after all others. */
+  /** Parks a request; the caller has asked for room. One that is covered is ready at once, after all others. */
   park(parked: ParkedRequest, applied: Cut): void {
     const parking: Parking = {
       parked,
@@ -72,6 +80,7 @@ export class ParkedRequests {
       state: { kind: 'gone' },
     }
     this.#parkings.set(parked, parking)
+    this.#bytes += parked.bytes
     const ofClient = this.#byClient.get(parked.client)
     if (ofClient === undefined) this.#byClient.set(parked.client, new Set([parking]))
     else ofClient.add(parking)
@@ -106,12 +115,16 @@ export class ParkedRequests {
     return undefined
   }
 
-  /** Takes out those that still wait at the end of their time, the ones first whose time was up first. */
-  takeExpired(nowMs: number): readonly ParkedRequest[] {
+  /**
+   * Takes out those that still wait at the end of their time, the ones first whose time was up first.
+   *
+   * @param countMax so many at once, that no step takes long.
+   */
+  takeExpired(nowMs: number, countMax = Infinity): readonly ParkedRequest[] {
     const expired: ParkedRequest[] = []
     for (;;) {
       const first = this.#deadlines.first
-      if (first === undefined || first.rank > nowMs) return expired
+      if (first === undefined || first.rank > nowMs || expired.length >= countMax) return expired
       this.#withdraw(first.parking)
       expired.push(first.parking.parked)
     }
@@ -202,6 +215,7 @@ export class ParkedRequests {
     }
     parking.state = { kind: 'gone' }
     this.#parkings.delete(parked)
+    this.#bytes -= parked.bytes
     const ofClient = this.#byClient.get(parked.client)
     ofClient?.delete(parking)
     if (ofClient?.size === 0) this.#byClient.delete(parked.client)

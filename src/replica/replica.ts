@@ -27,7 +27,7 @@ import { RequestTable } from './request-table.ts'
 import { SnapshotInstallation } from './snapshot-installation.ts'
 import { AppliedVersion } from './surviving-updates.ts'
 import { UpdateLog, type LogEntry } from './update-log.ts'
-import { dependenciesOf, malformation, sizeOf, type Update } from './update.ts'
+import { dependenciesOf, malformation, sizeOf, sizeOfWrites, type Update } from './update.ts'
 import { serverOf, showVersion, type Origin, type ServerId, type Timestamp, type Version } from './version.ts'
 import { Watches } from './watches.ts'
 
@@ -75,6 +75,7 @@ export class Replica {
   readonly #questions = new Questions()
   #nowMs = 0
   #sweptMs = 0
+  #enquiredMs = -1
   #examined = 0
 
   /** @param recovered what a disk has kept, where there is one; also where it was empty. */
@@ -132,7 +133,7 @@ export class Replica {
       if (this.#nowMs - this.#sweptMs >= sweepEveryMs) this.#sweep(output)
       this.#catchUp.tick(this.#nowMs, output.send)
     }
-    this.#enquire(output)
+    if (input.kind === 'tick' || input.kind === 'message') this.#enquire(output)
     if (input.kind === 'tick' || input.kind === 'continue' || input.kind === 'clientDrained') {
       output.awaitDrain.push(...this.#watches.catchUp(this.#applied, this.#nowMs, output.notify))
     }
@@ -314,15 +315,23 @@ export class Replica {
   #request(input: Extract<Input, { kind: 'request' }>, output: MutableOutput): void {
     const { client, id, request } = input
     const after = afterOf(request)
-    if (after === undefined || coversCut(this.#applied, after)) {
+    if (after === undefined) {
       this.#carryOut(input, output)
-    } else if (this.#parked.isFull) {
-      output.reply.push({ client, id, result: { method: 'refused', reason: 'tooManyWaiting' } })
-    } else {
-      const patience = (request as Patience).timeoutMs ?? this.#configuration.timing.patienceMs
-      const parked = { client, id, request, after, deadlineMs: this.#nowMs + patience }
-      this.#parked.park(parked, this.#applied)
+      return
     }
+    // Behind those that are ready and have not had their turn, so that a client's requests keep their order.
+    if (this.#parked.readyCount === 0 && coversCut(this.#applied, after)) {
+      this.#carryOut(input, output)
+      return
+    }
+    const { limits, timing } = this.#configuration
+    const bytes = after.size * entryBytes + (request.method === 'write' ? sizeOfWrites(request.writes) : 0)
+    if (this.#parked.isFull || this.#parked.bytes + bytes > limits.parkedBytesMax) {
+      output.reply.push({ client, id, result: { method: 'refused', reason: 'tooManyWaiting' } })
+      return
+    }
+    const deadlineMs = this.#nowMs + ((request as Patience).timeoutMs ?? timing.patienceMs)
+    this.#parked.park({ client, id, request, after, deadlineMs, bytes }, this.#applied)
   }
 
   #carryOut(asked: Omit<Extract<Input, { kind: 'request' }>, 'kind'>, output: MutableOutput): void {
@@ -345,7 +354,8 @@ export class Replica {
   }
 
   #refuseExpired(output: MutableOutput): void {
-    for (const { client, id, after } of this.#parked.takeExpired(this.#nowMs)) {
+    const countMax = this.#configuration.limits.appliedPerStepMax
+    for (const { client, id, after } of this.#parked.takeExpired(this.#nowMs, countMax)) {
       const result = { method: 'notCaughtUp', missing: this.#missingEntries(after) } as const
       output.reply.push({ client, id, result })
     }
@@ -372,10 +382,13 @@ export class Replica {
   #enquire(output: MutableOutput): void {
     if (this.#parked.size === 0 && this.#expectant.size === 0) return
     for (const doubt of this.#enquiry.takeSettled(this.#nowMs)) this.#judge(doubt, output)
-    if (this.#enquiry.isOpen || !this.#catchUp.isWhole) return
+    if (this.#enquiry.isOpen || this.#enquiredMs === this.#nowMs || !this.#catchUp.isWhole) return
+    // Looking through all that is parked is for once a tick, and not for all of a large crowd.
+    this.#enquiredMs = this.#nowMs
     const doubts: Doubt[] = []
+    let examined = 0
     for (const parked of this.#parked) {
-      if (doubts.length === doubtsMax) break
+      if (examined++ === doubtsMax) break
       if (this.#anyLooksLost(parked.after)) doubts.push({ kind: 'request', parked })
     }
     for (const [number, watch] of this.#expectant) {
@@ -520,7 +533,7 @@ export class Replica {
     }
     const entry: LogEntry = { update, bytes: sizeOf(update) }
     output.events.push({ kind: 'taken', update })
-    this.#apply(entry, output)
+    this.#apply(entry, output, fingerprint)
     this.#catchUp.push(entry, output.send)
     return { method: 'write', version: versionOf(update) }
   }
@@ -751,7 +764,7 @@ export class Replica {
   }
 
   /** Applies an update whose causes are all applied: but for snapshots, the only place where the store changes. */
-  #apply(entry: LogEntry, output: MutableOutput): void {
+  #apply(entry: LogEntry, output: MutableOutput, fingerprint?: number): void {
     const { update } = entry
     const { origin, timestamp } = update
     const version = new AppliedVersion(update, this.#log.end)
@@ -767,7 +780,7 @@ export class Replica {
       }
     }
     if (update.request !== undefined) {
-      this.#requests.record(update.request, version, fingerprintOf(update.writes))
+      this.#requests.record(update.request, version, fingerprint ?? fingerprintOf(update.writes))
     }
     this.#rise(origin, timestamp)
     if (origin === this.#origin) this.#risenSinceOwn.clear()
@@ -939,10 +952,13 @@ const listedWaitingMax = 1_000
 const toldVersionsMax = 100
 const toldKeysMax = 100
 
+/** What an entry of a cut takes in memory. */
+const entryBytes = 32
+
 /** What came while a snapshot was taken in: so much of it is taken up in one step. */
 const heldPerStepMax = 256
 
-/** Requests that one enquiry is for; the rest waits for the next. */
+/** Requests that are looked at for one enquiry; the rest waits until some of these are answered. */
 const doubtsMax = 1_000
 
 const nothing: Cut = new Map()

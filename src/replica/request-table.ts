@@ -14,17 +14,18 @@ export type Recognition =
   | { readonly kind: 'unknown' }
 
 /**
- * The first answers to the requests of clients, by which a retry is recognised (R10). It is filled by the updates that are applied,
- * wherever they were taken, so that any server that has applied a write recognises it.
+ * The first answers to the requests of clients, by which a retry is recognised (R10). It is filled by the updates
+ * that are applied, wherever they were taken, so that any server that has applied a write recognises it.
  *
- * Of a session, the answers to its highest numbers are kept, and the highest number that was let go. Nothing is known at or
- * below that, and so nothing at or below it is ever carried out: letting go makes an outcome unknown, and never
+ * Of a session, the answers to its highest numbers are kept, and the highest number that was let go. Nothing is known
+ * at or below that, and so nothing at or below it is ever carried out: letting go makes an outcome unknown, and never
  * a write happen twice.
  *
  * Invariants:
- * - The answers of a session are sorted by number, no number twice, and all numbers are above its `letGo`, which only rises.
- * - Of all answers to one request that came here while it was not let go, the lowest version is kept. There can be several, where
- *   a client had it carried out again; so all replicas end with the same.
+ * - The answers of a session are sorted by number, no number twice, and all numbers are above its `letGo`, which only
+ *   rises.
+ * - Of all answers to one request that came here while it was not let go, the lowest version is kept. There can be
+ *   several, where a client had it carried out again; so all replicas end with the same.
  * - Every answer is in `#answers`, in the order in which the numbers were first recorded, and every session in
  *   `#sessions`, in the order in which they last changed: `changed` rises along it.
  *

@@ -70,7 +70,13 @@ export function malformation(update: Update): string | undefined {
 export function sizeOf(update: Update): number {
   let size = updateOverheadBytes + dependenciesOf(update).length * dependencyBytes
   if (update.request !== undefined) size += requestOverheadBytes + update.request.session.length
-  for (const write of update.writes) size += writeOverheadBytes + write.key.length + sizeOfValue(write.value)
+  return size + sizeOfWrites(update.writes)
+}
+
+/** About how many bytes writes take, counted as {@link sizeOf} does. */
+export function sizeOfWrites(writes: readonly Write[]): number {
+  let size = 0
+  for (const write of writes) size += writeOverheadBytes + write.key.length + sizeOfValue(write.value)
   return size
 }
 

@@ -23,6 +23,7 @@ function requestAfter(
     request: { method: 'read', keys: ['k'], after: cut },
     after: cut,
     deadlineMs: options.deadlineMs ?? 5_000,
+    bytes: 10,
   }
 }
 
@@ -278,11 +279,12 @@ describe('R9: a request that is to come after a cut', () => {
           expect([...bench.parked]).toEqual(waiting)
           expect(bench.parked.readyCount).toBe(ready.length)
           expect(bench.parked.size).toBe(waiting.length + ready.length)
+          expect(bench.parked.bytes).toBe(10 * (waiting.length + ready.length))
           expect(bench.parked.isFull).toBe(waiting.length + ready.length === max)
         }
         expect(bench.takeAllReady()).toEqual(ready)
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 })

@@ -110,7 +110,7 @@ describe('a request that comes after a cut', () => {
   it('is not told so while it is unknown whose an address is, nor before the members are known (R9)', () => {
     const mesh = new Mesh({ servers: ['1', '2'] })
     mesh.connectAll()
-    read(mesh, '2', 'x', cut({ '9': 7 }), 300)
+    read(mesh, '2', 'x', cut({ '9': 7 }), 1_000)
     mesh.run(200)
     mesh.step('2', { kind: 'members', ids: ['1'], unidentified: 1 })
     mesh.run(50)
@@ -139,6 +139,32 @@ describe('a request that comes after a cut', () => {
     read(mesh, '1', 'x', cut({ '9': 1 }))
     read(mesh, '1', 'x', cut({ '9': 1 }))
     expect(answersOf(mesh, '1')).toEqual([{ method: 'refused', reason: 'tooManyWaiting' }])
+  })
+
+  it('is refused where those that wait hold as much as they may (R9)', () => {
+    const mesh = new Mesh({ servers: ['1'], limits: { parkedBytesMax: 1_000 } })
+    for (const length of [600, 600]) {
+      const writes = [{ key: 'x', value: 'v'.repeat(length) }]
+      mesh.request('1', { method: 'write', writes, after: cut({ '9': 1 }) })
+    }
+    expect(answersOf(mesh, '1')).toEqual([{ method: 'refused', reason: 'tooManyWaiting' }])
+  })
+
+  it('keeps its place among the requests of its client (R9)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'], limits: { appliedPerStepMax: 1 } })
+    mesh.connectAll()
+    mesh.hold('1', '2')
+    mesh.write('1', 'cause', 1)
+    const ask = (value: number) =>
+      mesh.request('2', { method: 'write', writes: [{ key: 'x', value }], after: cut({ '1': 1 }) })
+    for (const value of [1, 2, 3]) ask(value)
+    mesh.release('1', '2')
+    mesh.deliver('1', '2')
+    mesh.deliver('1', '2')
+    mesh.deliver('1', '2')
+    ask(4)
+    mesh.settle()
+    expect(mesh.read('2', 'x')).toBe(4)
   })
 
   it('is forgotten with its client (R9)', () => {

@@ -1,0 +1,363 @@
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  realpathSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { open, type Database, type RootDatabase } from 'lmdb'
+import type { ServerId } from '../replica/version.ts'
+import { ownOwner, parseFolderOwner, stateOfOwner, type FolderOwner } from './folder-owner.ts'
+import { StorageError } from './store.ts'
+
+/** What the databases of a folder hold: bytes under bytes, or in the log and in `meta` under numbers and names. */
+export type Bytes = Buffer
+
+/** The same everywhere, so that a folder can be moved to another machine, and keys of 1,025 bytes fit. */
+export const pageBytes = 4096
+
+/**
+ * A folder that this process has, with its databases open: it is of a format that this release knows, belongs to this
+ * server id, and to no other process.
+ */
+export interface LmdbFolder {
+  readonly path: string
+  readonly isFresh: boolean
+  readonly root: RootDatabase<Bytes, string>
+  /** `folder`: the format and the server id. `owner`: the process that has it. The rest is the store's. */
+  readonly meta: Database<Bytes, string>
+  readonly log: Database<Bytes, number>
+  readonly state: Database<Bytes, Bytes>
+  readonly staged: Database<Bytes, Bytes>
+  /** What its disk has left for this user, in bytes; Infinity where the system does not say. */
+  readonly freeBytes: () => number
+  /** Lets another process have it. Not `orderly` after a failed write: then nothing more is written. */
+  readonly release: (how: { readonly orderly: boolean }) => Promise<void>
+}
+
+/**
+ * Opens or makes a folder, for this process and this server id.
+ *
+ * Only the owner can read what is in it, whatever the umask says: values are nobody else's business.
+ *
+ * @throws StorageError where it is in use, belongs to another server, is of a newer format, is damaged, holds
+ * something else, or cannot be used by this user.
+ */
+export async function openLmdbFolder(options: {
+  readonly folder: string
+  readonly server: ServerId
+}): Promise<LmdbFolder> {
+  const { folder, server } = options
+  const path = prepareFolder(folder)
+  if (foldersInUse.has(path)) throw inUse(folder, process.pid)
+  let root: RootDatabase<Bytes, string> | undefined
+  foldersInUse.add(path)
+  try {
+    prepareFiles(folder, path)
+    root = open<Bytes, string>({ ...environmentOptions, path })
+    return takeFolder({ folder, path, server, root })
+  } catch (cause) {
+    await root?.close()
+    foldersInUse.delete(path)
+    if (cause instanceof StorageError) throw cause
+    const { message, code } = cause as NodeJS.ErrnoException
+    // The system names its errors, the library numbers them.
+    const advice =
+      typeof code === 'string'
+        ? 'its disk may be full or broken, or it belongs to another user'
+        : `if its disk is sound and not full, it is damaged: ${afresh}`
+    throw new StorageError(`${folder} cannot be opened (${message}); ${advice}`, { cause })
+  }
+}
+
+/** What to try where a folder is of no use as it is. */
+const afresh =
+  'restore the folder from a copy, or move it away and start with none, and the other servers send what they have'
+
+function prepareFolder(folder: string): string {
+  try {
+    // Folders above it that are made on the way get the same mode: they are there for this.
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const names = readdirSync(folder)
+    const foreign = names.filter((name) => !ownFiles.includes(name) && !mayLieAbout.test(name))
+    if (!names.includes(dataFile) && foreign.length > 0) {
+      throw new StorageError(
+        `${folder} holds other files, such as ${foreign[0]}; give the server a folder of its own`,
+      )
+    }
+    const path = realpathSync(folder)
+    chmodSync(path, 0o700)
+    return path
+  } catch (cause) {
+    if (cause instanceof StorageError) throw cause
+    throw new StorageError(
+      `${folder} cannot be used as a folder of this user's own (${(cause as Error).message}); give the server another`,
+      { cause },
+    )
+  }
+}
+
+/**
+ * Makes sure that opening will succeed: where it fails, the library takes the process down with it.
+ *
+ * Nobody in this process may have the files open: to close them here would end the locks that it has on them.
+ */
+function prepareFiles(folder: string, path: string): void {
+  for (const name of ownFiles) {
+    const file = join(path, name)
+    closeSync(openSync(file, 'a+', 0o600))
+    chmodSync(file, 0o600)
+  }
+  const room = join(path, '.room')
+  writeFileSync(room, Buffer.alloc(roomBytes))
+  rmSync(room)
+  if (!isEnvironment(join(path, dataFile))) {
+    throw new StorageError(`${folder} is damaged, or its ${dataFile} is something else; ${afresh}`)
+  }
+}
+
+/** Whether a file is empty, or begins with the two pages by which LMDB knows its own, of the version that it knows. */
+function isEnvironment(file: string): boolean {
+  const bytes = Buffer.alloc(2 * pageBytes)
+  const descriptor = openSync(file, 'r')
+  try {
+    const length = readSync(descriptor, bytes)
+    if (length === 0) return true
+    // A page begins with its number, the transaction that wrote it, and its flags; then comes what it holds.
+    return [0, pageBytes].every(
+      (page) =>
+        length === bytes.length &&
+        (bytes.readUInt16LE(page + 18) & 0x08) !== 0 &&
+        bytes.readUInt32LE(page + 24) === 0xbeefc0de &&
+        bytes.readUInt16LE(page + 28) === 2 &&
+        bytes.readUInt32LE(page + 48) === pageBytes,
+    )
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function takeFolder(opening: {
+  readonly folder: string
+  readonly path: string
+  readonly server: ServerId
+  readonly root: RootDatabase<Bytes, string>
+}): LmdbFolder {
+  const { folder, path, server, root } = opening
+  const data = statSync(join(path, dataFile), { bigint: true })
+  const self = ownOwner(`${data.dev}:${data.ino}`)
+
+  // The first thing that this process reads: so of the slots for readers one is its own, and none is where another
+  // process has the environment open, as it is cleared by whoever opens it alone.
+  const stats = root.getStats() as EnvironmentStats
+  const isAlone = stats.numReaders <= 1
+  checkPages(folder, data.size, [stats.root, stats.free])
+
+  const identity = root.openDB<Bytes, string>('meta', { encoding: 'binary', create: false } as object)
+  const isKnown = identity !== undefined && checkIdentity(opening, identity)
+  if (!isKnown) checkEmpty(folder, root)
+
+  const meta = identity ?? root.openDB<Bytes, string>('meta', { encoding: 'binary' })
+  const log = root.openDB<Bytes, number>('log', { encoding: 'binary' })
+  const state = root.openDB<Bytes, Bytes>('state', { encoding: 'binary', keyEncoding: 'binary' })
+  const staged = root.openDB<Bytes, Bytes>('staged', { encoding: 'binary', keyEncoding: 'binary' })
+  const trees = [meta, log, state, staged].map((database) => database.getStats() as PageCounts)
+  checkPages(folder, statSync(join(path, dataFile), { bigint: true }).size, [
+    stats.root,
+    stats.free,
+    ...trees,
+  ])
+
+  // There is one writer among all processes, so between looking and taking nobody else can take it.
+  const isFresh = root.transactionSync(() => {
+    // Another process may have been faster.
+    const isKnownNow = checkIdentity(opening, meta)
+    const owner = ownerIn(meta)
+    if (owner !== undefined && hasFolder(owner, self, isAlone)) throw inUse(folder, owner.pid)
+    if (!isKnownNow) meta.putSync('folder', bytesOf({ format: formatKnown, server }))
+    meta.putSync('owner', bytesOf(self))
+    return !isKnownNow
+  })
+
+  silenceFailedCommits(root)
+  return {
+    path: folder,
+    isFresh,
+    root,
+    meta,
+    log,
+    state,
+    staged,
+    freeBytes: () => freeBytesOf(path),
+    release: async ({ orderly }) => {
+      try {
+        // Where it is not removed, the owner is seen to be gone all the same, by its process.
+        if (orderly) root.transactionSync(() => meta.removeSync('owner'))
+      } finally {
+        await root.close()
+        foldersInUse.delete(path)
+      }
+    },
+  }
+}
+
+function freeBytesOf(path: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(path)
+    return bavail * bsize
+  } catch {
+    return Infinity
+  }
+}
+
+/** @returns false where the folder says nothing about what it is. @throws StorageError where it is not for us. */
+function checkIdentity(
+  { folder, server }: { readonly folder: string; readonly server: ServerId },
+  meta: Database<Bytes, string>,
+): boolean {
+  const bytes = meta.get('folder')
+  if (bytes === undefined) return false
+  const { format, server: owner } = parsed(folder, bytes) as { readonly [name: string]: unknown }
+  // First: of a newer format, nothing else is known.
+  if (typeof format === 'number' && format > formatKnown) {
+    throw new StorageError(
+      `${folder} has format ${format}, and this release knows formats up to ${formatKnown}; ` +
+        'start the release that wrote it, or a newer one',
+    )
+  }
+  if (format !== formatKnown || typeof owner !== 'string') {
+    throw damaged(folder, 'it does not say whose it is')
+  }
+  if (owner !== server) {
+    throw new StorageError(
+      `${folder} belongs to server "${owner}", and this is server "${server}"; ` +
+        `start it with --id ${owner}, or give it a folder of its own`,
+    )
+  }
+  return true
+}
+
+/** A process that ended while it made the folder may have left our databases, empty. Anything else is not ours. */
+function checkEmpty(folder: string, root: RootDatabase<Bytes, string>): void {
+  for (const name of root.getKeys()) {
+    const isOurs = typeof name === 'string' && databases.has(name)
+    const database = isOurs ? root.openDB<Bytes, string>(name, { encoding: 'binary' }) : undefined
+    if (database === undefined || (database.getStats() as PageCounts).entryCount > 0) {
+      throw new StorageError(
+        `${folder} holds data that is not a server's; give the server a folder of its own`,
+      )
+    }
+  }
+}
+
+/**
+ * A file that has been cut off, as by a copy that was broken off: whoever reads a page of a mapped file that is not
+ * there dies by a signal, so it has to be seen before.
+ */
+function checkPages(folder: string, fileBytes: bigint, trees: readonly PageCounts[]): void {
+  let pages = 2
+  for (const tree of trees) {
+    pages += tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages
+  }
+  if (fileBytes < BigInt(pages) * BigInt(pageBytes)) {
+    throw damaged(folder, `a part of ${dataFile} is missing`)
+  }
+}
+
+function hasFolder(owner: FolderOwner, self: FolderOwner, isAlone: boolean): boolean {
+  // This process, and it is not among those that it has open: it could not give it back after a failure.
+  if (owner.pid === self.pid && owner.realm === self.realm) return false
+  const state = stateOfOwner(owner, self.file)
+  return state === 'alive' || (state === 'unknown' && !isAlone)
+}
+
+function ownerIn(meta: Database<Bytes, string>): FolderOwner | undefined {
+  const bytes = meta.get('owner')
+  return bytes === undefined ? undefined : parseFolderOwner(bytes.toString())
+}
+
+function inUse(folder: string, pid: number): StorageError {
+  return new StorageError(
+    `${folder} is in use by process ${pid}; stop that first, or give this server a folder of its own`,
+  )
+}
+
+/** @throws StorageError where it is not JSON. */
+export function parsed(folder: string, bytes: Bytes): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw damaged(folder, 'a record in it cannot be read', cause)
+  }
+}
+
+export function damaged(folder: string, how: string, cause?: unknown): StorageError {
+  return new StorageError(`${folder} is damaged: ${how}; ${afresh}`, { cause })
+}
+
+export function bytesOf(value: unknown): Bytes {
+  return Buffer.from(JSON.stringify(value))
+}
+
+/**
+ * The library writes the error of a failed transaction to the console, with its stack, besides handing it over. It
+ * calls its listeners just before, without the number of a transaction; what it does until its turn ends is quiet.
+ */
+function silenceFailedCommits(root: RootDatabase<Bytes, string>): void {
+  root.on('aftercommit', ({ txnId }: { readonly txnId?: number }) => {
+    if (txnId !== undefined) return
+    const { error } = console
+    console.error = () => undefined
+    queueMicrotask(() => {
+      console.error = error
+    })
+  })
+}
+
+/** What this release writes. A change that an older release would misread raises it. */
+const formatKnown = 1
+
+const dataFile = 'data.mdb'
+const ownFiles: readonly string[] = [dataFile, 'lock.mdb']
+const databases: ReadonlySet<string> = new Set(['meta', 'log', 'state', 'staged'])
+
+/** What systems put into the root of a disk, or a folder, by themselves. */
+const mayLieAbout = /^(\.|lost\+found$)/
+
+/** Resolved paths of the folders that this process has. */
+const foldersInUse = new Set<string>()
+
+/** What must be left on a disk for a folder to be opened; a few pages are written on the way. */
+const roomBytes = 256 << 10
+
+const environmentOptions = {
+  encoding: 'binary',
+  maxDbs: 8,
+  // A commit is on the disk when its promise resolves.
+  overlappingSync: false,
+  // What is written in one turn does not have to become one transaction: the store groups by itself.
+  eventTurnBatching: false,
+  // Otherwise a folder with a dot in its name is taken for a file.
+  noSubdir: false,
+  pageSize: pageBytes,
+} as const
+
+interface PageCounts {
+  readonly entryCount: number
+  readonly treeBranchPageCount: number
+  readonly treeLeafPageCount: number
+  readonly overflowPages: number
+}
+
+interface EnvironmentStats extends PageCounts {
+  readonly numReaders: number
+  readonly root: PageCounts
+  readonly free: PageCounts
+}

@@ -1,0 +1,488 @@
+import { spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { copyFile, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import * as fc from 'fast-check'
+import { open } from 'lmdb'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import type { JsonValue } from '../../src/replica/update.ts'
+import type { StateRecords } from '../../src/replica/output.ts'
+import { ownOwner, type FolderOwner } from '../../src/storage/folder-owner.ts'
+import { openLmdbStore, type LmdbStore } from '../../src/storage/lmdb-store.ts'
+import { MemoryDisk } from '../../src/storage/memory-store.ts'
+import { StorageError, type StoreBatch } from '../../src/storage/store.ts'
+import {
+  appending,
+  contentOf,
+  cutOf,
+  describeStore,
+  east,
+  itemOf,
+  recordOf,
+  recordsOf,
+  updateOf,
+  west,
+  type Medium,
+} from './store-conformance.ts'
+
+describeStore('the store in a folder', async () => mediumIn(await mkdtemp(join(tmpdir(), 'tidings-'))))
+
+function mediumIn(parent: string): Medium {
+  const folder = join(parent, 'data')
+  return {
+    open: async (server = '1') => openLmdbStore({ folder, server }),
+    afterCrash: async () => {
+      const copy = await mkdtemp(join(tmpdir(), 'tidings-'))
+      await mkdir(join(copy, 'data'))
+      await copyFile(join(folder, 'data.mdb'), join(copy, 'data', 'data.mdb'))
+      return mediumIn(copy)
+    },
+    remove: async () => rm(parent, { recursive: true, force: true }),
+  }
+}
+
+describe('a folder', () => {
+  let parent: string
+  let folder: string
+
+  beforeEach(async () => {
+    parent = await mkdtemp(join(tmpdir(), 'tidings-'))
+    folder = join(parent, 'data', '1.west')
+  })
+
+  afterEach(async () => {
+    await rm(parent, { recursive: true, force: true })
+  })
+
+  async function openedWith(...batches: readonly StoreBatch[]): Promise<LmdbStore> {
+    const store = await openLmdbStore({ folder, server: '1' })
+    for (const batch of batches) await store.commit(batch)
+    return store
+  }
+
+  /** Writes what a store keeps about its folder. */
+  async function rewrite(name: string, value: object | string): Promise<void> {
+    const root = open({ path: folder, noSubdir: false, overlappingSync: false })
+    const meta = root.openDB<Buffer, string>('meta', { encoding: 'binary' })
+    await meta.put(name, Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)))
+    await root.close()
+  }
+
+  /** This process as the owner of the folder. */
+  function ownerOf(path: string): FolderOwner {
+    const { dev, ino } = statSync(join(path, 'data.mdb'), { bigint: true })
+    return ownOwner(`${dev}:${ino}`)
+  }
+
+  /** Why it cannot be opened. */
+  async function refusal(server = '1'): Promise<string> {
+    const outcome = await openLmdbStore({ folder, server }).then(
+      async (store) => store.close(),
+      (error: unknown) => error,
+    )
+    expect(outcome).toBeInstanceOf(StorageError)
+    return (outcome as StorageError).message
+  }
+
+  it.skipIf(process.platform === 'win32')(
+    "is its owner's alone, with all above it that was made for it, whatever the umask",
+    async () => {
+      const before = process.umask(0)
+      onTestFinished(() => {
+        process.umask(before)
+      })
+      const store = await openedWith(appending(0))
+      const modes = async (): Promise<readonly string[]> => {
+        const paths = [join(parent, 'data'), folder, join(folder, 'data.mdb'), join(folder, 'lock.mdb')]
+        const stats = await Promise.all(paths.map(async (path) => stat(path)))
+        return stats.map(({ mode }) => (mode & 0o777).toString(8))
+      }
+      expect(await modes()).toEqual(['700', '700', '600', '600'])
+      expect(await readdir(folder)).toEqual(['data.mdb', 'lock.mdb'])
+      await store.close()
+      chmodSync(folder, 0o755)
+      chmodSync(join(folder, 'data.mdb'), 0o644)
+      await (await openedWith()).close()
+      expect(await modes()).toEqual(['700', '700', '600', '600'])
+    },
+  )
+
+  it('R7: of another server is refused, and both are named', async () => {
+    await (await openedWith()).close()
+    expect(await refusal('2')).toBe(
+      `${folder} belongs to server "1", and this is server "2"; start it with --id 1, or give it a folder of its own`,
+    )
+    await (await openedWith()).close()
+  })
+
+  it('of a newer format is refused, and both formats are named', async () => {
+    await (await openedWith()).close()
+    await rewrite('folder', { format: 2, server: { id: '1' } })
+    expect(await refusal()).toBe(
+      `${folder} has format 2, and this release knows formats up to 1; start the release that wrote it, or a newer one`,
+    )
+  })
+
+  it('with other files, or the database of another program, is refused and left as it is', async () => {
+    mkdirSync(folder, { recursive: true, mode: 0o755 })
+    writeFileSync(join(folder, 'letter.txt'), 'dear')
+    const mode = statSync(folder).mode
+    expect(await refusal()).toBe(
+      `${folder} holds other files, such as letter.txt; give the server a folder of its own`,
+    )
+    expect(statSync(folder).mode).toBe(mode)
+    folder = join(parent, 'other')
+    const root = open({ path: folder, noSubdir: false })
+    await root.put('their', 'data')
+    await root.close()
+    expect(await refusal()).toBe(
+      `${folder} holds data that is not a server's; give the server a folder of its own`,
+    )
+  })
+
+  it('that is not one, or whose data is no database, is refused', async () => {
+    writeFileSync(join(parent, 'file'), '')
+    folder = join(parent, 'file')
+    expect(await refusal()).toContain("cannot be used as a folder of this user's own (EEXIST")
+    for (const bytes of [1, 100, 4096, 100_000]) {
+      folder = join(parent, `garbage ${bytes}`)
+      mkdirSync(folder)
+      writeFileSync(join(folder, 'data.mdb'), Buffer.alloc(bytes, 'garbage'))
+      expect(await refusal()).toContain(
+        'is damaged, or its data.mdb is something else; restore the folder from a copy',
+      )
+    }
+  })
+
+  it('whose data has been cut off is refused before anything in it is read', async () => {
+    const values = Array.from({ length: 50 }, (_, index) =>
+      itemOf(index, updateOf(index + 1, 'v'.repeat(9_000))),
+    )
+    await (await openedWith({ log: values })).close()
+    const file = join(folder, 'data.mdb')
+    for (const bytes of [400_000, 100_000, 8192]) {
+      truncateSync(file, bytes)
+      expect(await refusal()).toBe(
+        `${folder} is damaged: a part of data.mdb is missing; ` +
+          'restore the folder from a copy, or move it away and start with none, and the other servers send what they have',
+      )
+    }
+  })
+
+  it('whose records make no sense is refused', async () => {
+    for (const name of ['folder', 'progress', 'addresses']) {
+      folder = join(parent, name)
+      await (
+        await openedWith({
+          addresses: [],
+          checkpoint: { position: 0, applied: cutOf(), rows: [] },
+        })
+      ).close()
+      await rewrite(name, '{"form')
+      expect(await refusal()).toContain(`${folder} is damaged: a record in it cannot be read`)
+      await rewrite(name, '{}')
+      if (name !== 'addresses') expect(await refusal()).toContain(`${folder} is damaged: it does not say`)
+    }
+  })
+
+  it('R7: is refused while another process has it, and free as soon as that has been killed', async () => {
+    const process = new CommittingProcess({ folder, length: 10 })
+    const { opened: pid } = await process.until('opened')
+    expect(await refusal()).toBe(
+      `${folder} is in use by process ${String(pid)}; stop that first, or give this server a folder of its own`,
+    )
+    await process.kill()
+    await (await openedWith()).close()
+  })
+
+  it('R7: is free where the number of its process has been given to another', async () => {
+    await (await openedWith(appending(0))).close()
+    await rewrite('owner', { ...ownerOf(folder), pid: process.ppid, started: 'long ago' })
+    await (await openedWith(appending(1))).close()
+  })
+
+  it('R7: whose process cannot be seen from here is free unless something has it open', async () => {
+    const elsewhere = { realm: 'another machine', started: null }
+    await (await openedWith()).close()
+    await rewrite('owner', { ...ownerOf(folder), ...elsewhere })
+    await (await openedWith(appending(0))).close()
+    const child = new CommittingProcess({ folder, length: 10 })
+    await child.until('opened')
+    await rewrite('owner', { ...ownerOf(folder), ...elsewhere })
+    expect(await refusal()).toContain('is in use by process')
+    await child.kill()
+    await (await openedWith()).close()
+  })
+
+  it('R7: that was copied while a process had it is not in use, and the original still is', async () => {
+    const store = await openedWith(appending(0))
+    const original = folder
+    folder = join(parent, 'copy')
+    mkdirSync(folder)
+    await copyFile(join(original, 'data.mdb'), join(folder, 'data.mdb'))
+    await (await openedWith(appending(1))).close()
+    folder = original
+    expect(await refusal()).toContain(`in use by process ${process.pid}`)
+    await store.close()
+  })
+
+  it('R6: has every commit that was acknowledged before its process was killed, and no hole', async () => {
+    for (let round = 0, logEnd = 0; round < 3; round++) {
+      const process = new CommittingProcess({ folder, length: 100 * round })
+      await process.until('acknowledged', logEnd + 300)
+      const acknowledged = await process.kill()
+      const store = await openedWith()
+      const { log } = contentOf(store)
+      await store.close()
+      expect(log.map(({ position }) => position)).toEqual(log.map((_, index) => index))
+      expect(log.map(({ update }) => update.timestamp)).toEqual(log.map((_, index) => index + 1))
+      logEnd = log.length
+      expect(logEnd).toBeGreaterThan(Math.max(...acknowledged))
+    }
+  })
+
+  it.skipIf(process.platform === 'win32')(
+    'R6: that is full says so once and for all, in words and nowhere else, and has what was acknowledged',
+    async () => {
+      const process = new CommittingProcess({ folder, length: 20_000, fileKibibytesMax: 2_050 })
+      const { failed, message, isStorageError } = await process.until('failed')
+      await process.until('refused')
+      await process.until('closed')
+      const acknowledged = await process.kill()
+      expect(isStorageError).toBe(true)
+      expect(message).toMatch(
+        /cannot be written \(.+\): its disk may be full or broken; make room on it or replace it, and start the server again$/,
+      )
+      expect(process.stderr).toBe('')
+      const store = await openedWith()
+      const { log } = contentOf(store)
+      expect(log.map(({ position }) => position)).toEqual(acknowledged)
+      expect(Math.max(...acknowledged)).toBeLessThan(failed as number)
+      // There is room now.
+      await store.commit(appending(log.length))
+      await store.close()
+    },
+  )
+
+  it('stops growing when the same keys are overwritten and the log is trimmed', async () => {
+    const store = await openedWith()
+    const sizes: number[] = []
+    for (let round = 0; round < 600; round++) {
+      const first = round * 20
+      const end = first + 20
+      const positions = Array.from({ length: 20 }, (_, index) => first + index)
+      await store.commit({
+        log: positions.map((position) => itemOf(position, updateOf(position + 1, 'v'.repeat(500)))),
+        state: recordsOf({
+          keys: positions.map((position) =>
+            recordOf(`k${position % 200}`, end, 'v'.repeat(position % 3_000)),
+          ),
+        }),
+        checkpoint: { position: end, applied: cutOf([west, end]), rows: [] },
+        trim: { position: Math.max(0, end - 500), logFloor: cutOf([west, Math.max(0, end - 500)]) },
+      })
+      sizes.push(statSync(join(folder, 'data.mdb')).size)
+    }
+    await store.close()
+    expect(sizes[599]).toBeLessThan((sizes[299] ?? 0) * 1.2)
+  })
+
+  it('does to any batches what the store in memory does, with ends and starts in between', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof({ weight: 6, arbitrary: step }, fc.constant('reopen' as const))),
+        async (steps) => {
+          const disk = new MemoryDisk()
+          const path = await mkdtemp(join(parent, 'run-'))
+          let inMemory = disk.open('1')
+          let inFolder = await openLmdbStore({ folder: path, server: '1' })
+          const positions = { logEnd: 0, checkpoint: 0, trim: 0 }
+          const under: Promise<void>[] = []
+          for (const one of [...steps, 'reopen' as const]) {
+            if (one !== 'reopen') {
+              const batch = batchOf(one, positions)
+              under.push(inMemory.commit(batch), inFolder.commit(batch))
+              continue
+            }
+            await Promise.all(under)
+            await Promise.all([inMemory.close(), inFolder.close()])
+            inMemory = disk.open('1')
+            inFolder = await openLmdbStore({ folder: path, server: '1' })
+            expect(contentOf(inFolder)).toEqual(contentOf(inMemory))
+            expect(inFolder.isFresh).toBe(inMemory.isFresh)
+          }
+          await Promise.all([inMemory.close(), inFolder.close()])
+          await rm(path, { recursive: true })
+        },
+      ),
+      { numRuns: 100 },
+    )
+  })
+})
+
+/** One commit, with its positions as steps from where the store stands. */
+type Step = ReturnType<typeof stepsOf> extends fc.Arbitrary<infer Value> ? Value : never
+
+const step = stepsOf()
+
+function stepsOf(): fc.Arbitrary<{
+  readonly log: readonly { readonly gap: number; readonly value: unknown }[]
+  readonly state: StateRecords | undefined
+  readonly checkpoint: number | undefined
+  readonly trim: number | undefined
+  readonly unstage: boolean
+  readonly staged: StateRecords | undefined
+  readonly install: number | undefined
+  readonly addresses: number | undefined
+}> {
+  const name = fc.oneof(
+    fc.constantFrom('a', 'b', 'c', '__proto__', 'a\u0000'),
+    fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }),
+  )
+  const cut = fc
+    .array(fc.tuple(fc.constantFrom(west, east), fc.integer({ min: 1, max: 99 })))
+    .map((entries) => new Map(entries))
+  const records = fc.record({
+    keys: fc.array(
+      fc
+        .tuple(name, fc.nat(99), fc.jsonValue())
+        .map(([key, at, value]) => recordOf(key, at, value as JsonValue)),
+      {
+        maxLength: 5,
+      },
+    ),
+    rows: fc.array(fc.record({ origin: fc.constantFrom(west, east), known: cut }), { maxLength: 2 }),
+    sessions: fc.array(fc.record({ session: name, letGo: fc.nat(9), answers: fc.constant([]) }), {
+      maxLength: 2,
+    }),
+  })
+  const seldom = <Value>(value: fc.Arbitrary<Value>): fc.Arbitrary<Value | undefined> =>
+    fc.option(value, { nil: undefined, freq: 1 })
+  return fc.record({
+    log: fc.array(
+      fc.record({
+        gap: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, fc.nat(3)),
+        value: fc.jsonValue(),
+      }),
+      { maxLength: 4 },
+    ),
+    state: seldom(records),
+    checkpoint: seldom(fc.nat(6)),
+    trim: seldom(fc.nat(6)),
+    unstage: fc.boolean(),
+    staged: seldom(records),
+    install: seldom(fc.nat(3)),
+    addresses: seldom(fc.integer({ min: 1, max: 65_535 })),
+  })
+}
+
+/** The batch of a step, and `positions` moved on past it. */
+function batchOf(one: Step, positions: { logEnd: number; checkpoint: number; trim: number }): StoreBatch {
+  const log = one.log.map(({ gap, value }) => {
+    const position = positions.logEnd + gap
+    positions.logEnd = position + 1
+    // A plain copy: the generator's objects have no prototype where one from JSON has.
+    return itemOf(position, updateOf(position + 1, JSON.parse(JSON.stringify(value)) as JsonValue))
+  })
+  const batch: { -readonly [Part in keyof StoreBatch]: StoreBatch[Part] } = { log }
+  if (one.state !== undefined) batch.state = plain(one.state)
+  if (one.checkpoint !== undefined) {
+    positions.checkpoint = Math.max(
+      positions.checkpoint,
+      Math.min(positions.logEnd, positions.checkpoint + one.checkpoint),
+    )
+    batch.checkpoint = {
+      position: positions.checkpoint,
+      applied: cutOf([west, positions.checkpoint + 1]),
+      rows: [],
+    }
+  }
+  if (one.trim !== undefined) {
+    positions.trim = Math.min(positions.logEnd, positions.trim + one.trim)
+    batch.trim = { position: positions.trim, logFloor: cutOf([west, positions.trim + 1]) }
+  }
+  if (one.unstage) batch.unstage = true
+  if (one.staged !== undefined) batch.staged = plain(one.staged)
+  if (one.install !== undefined) {
+    positions.logEnd += one.install
+    positions.checkpoint = positions.logEnd
+    batch.install = { position: positions.logEnd, applied: cutOf([east, 5]), logFloor: cutOf([east, 4]) }
+  }
+  if (one.addresses !== undefined) batch.addresses = [{ host: '::1', port: one.addresses }]
+  return batch
+}
+
+function plain(records: StateRecords): StateRecords {
+  const { keys, sessions } = JSON.parse(JSON.stringify(records)) as StateRecords
+  return { keys, rows: records.rows, sessions }
+}
+
+/** What a committing process tells; see `committing-process.ts`. */
+type Told = {
+  readonly [
+    name in 'opened' | 'acknowledged' | 'failed' | 'refused' | 'closed' | 'message' | 'isStorageError'
+  ]?: unknown
+}
+
+/** A `committing-process.ts` in a process of its own. */
+class CommittingProcess {
+  stderr = ''
+  readonly #child
+  readonly #told: Told[] = []
+  readonly #ended: Promise<void>
+  #look: () => void = () => undefined
+
+  constructor(options: {
+    readonly folder: string
+    readonly length: number
+    readonly fileKibibytesMax?: number
+  }) {
+    const script = fileURLToPath(new URL('committing-process.ts', import.meta.url))
+    const words = [process.execPath, '--import', 'tsx', script, options.folder, String(options.length)]
+    this.#child =
+      options.fileKibibytesMax === undefined
+        ? spawn(process.execPath, words.slice(1))
+        : spawn('bash', ['-c', `ulimit -f ${options.fileKibibytesMax}; exec "$@"`, 'bash', ...words])
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      this.#told.push(JSON.parse(line) as Told)
+      this.#look()
+    })
+    this.#ended = new Promise((resolve) => {
+      this.#child.once('close', () => {
+        this.#look()
+        resolve()
+      })
+    })
+    onTestFinished(async () => {
+      await this.kill()
+    })
+  }
+
+  /** The first, or the nth, thing that it tells about. Fails where the process ends before. */
+  async until(name: keyof Told, value?: number): Promise<Told> {
+    for (;;) {
+      const told = this.#told.find(
+        (one) => one[name] !== undefined && (value === undefined || one[name] === value),
+      )
+      if (told !== undefined) return told
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null)
+        throw new Error(`it ended without a word on ${name}: ${this.stderr}`)
+      await new Promise<void>((resolve) => {
+        this.#look = resolve
+      })
+    }
+  }
+
+  /** Ends it by SIGKILL where it has not ended. @returns the positions that it has acknowledged, in order. */
+  async kill(): Promise<readonly number[]> {
+    this.#child.kill('SIGKILL')
+    await this.#ended
+    return this.#told.flatMap(({ acknowledged }) => (typeof acknowledged === 'number' ? [acknowledged] : []))
+  }
+}
