@@ -85,7 +85,8 @@ function* itemsOf(state: SnapshotState): Generator<Item, 'complete' | 'overtaken
     for (const key of keys) yield* siblingsOf(keySpace, key, position)
   }
   let position = log.end
-  for (const origin of [...known.origins]) yield* rowOf(known, origin)
+  // A row that comes to be meanwhile is told here too, which does no harm.
+  for (const origin of known.origins) yield* rowOf(known, origin)
   // A walk sees what changes while it is under way again, at its end.
   for (const session of requests.sessions()) yield sessionItem(session)
   for (; position < log.end; position++) {

@@ -361,11 +361,11 @@ export class Replica {
     }
   }
 
-  #missingEntries(after: Cut): readonly MissingEntry[] {
+  #missingEntries(after: Cut, isLost: (version: Version) => boolean = () => false): readonly MissingEntry[] {
     return [...this.#uncovered(after)].map((version) => ({
       version,
       holders: this.#catchUp.holdersOf(version),
-      lost: false,
+      lost: isLost(version),
     }))
   }
 
@@ -416,10 +416,7 @@ export class Replica {
     const { parked } = doubt
     if (!this.#anyLooksLost(parked.after) || !this.#parked.remove(parked)) return
     const { client, id, after } = parked
-    const missing = this.#missingEntries(after).map((entry) => ({
-      ...entry,
-      lost: this.#looksLost(entry.version),
-    }))
+    const missing = this.#missingEntries(after, (version) => this.#looksLost(version))
     output.reply.push({ client, id, result: { method: 'notCaughtUp', missing } })
   }
 
