@@ -213,7 +213,8 @@ class Capture {
 
   /** @param before one that has not come to its end, whose rest is taken first. */
   constructor(dirt: Dirt, before?: Capture) {
-    this.#keys = chain(before === undefined ? undefined : before.#keys, dirt.keys)
+    // In order, so that a slice touches few pages of a tree on a disk: many times faster where much is dirty.
+    this.#keys = chain(before === undefined ? undefined : before.#keys, [...dirt.keys].toSorted(byCodeUnit))
     this.#sessions = chain(before === undefined ? undefined : before.#sessions, dirt.sessions)
     this.origins = dirt.origins
   }
@@ -267,6 +268,10 @@ function* chain(before: Iterator<string> | undefined, after: Iterable<string>): 
     yield next.value
   }
   yield* after
+}
+
+function byCodeUnit(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 function rowsOf(replica: CheckpointSource, origins: Iterable<Origin>): readonly SnapshotRow[] {

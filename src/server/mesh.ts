@@ -189,7 +189,10 @@ export class Mesh {
     const link = this.#outgoing.get(peer) ?? known.find(({ state }) => state === 'cut') ?? known[0]
     if (link === undefined) return undefined
     if (link.linkState.state === 'cut' && action.action !== 'cut' && action.action !== 'heal') {
-      throw invalidParams('params.action', `is ${action.action}, but the link to ${peer} is cut; heal it first`)
+      throw invalidParams(
+        'params.action',
+        `is ${action.action}, but the link to ${peer} is cut; heal it first`,
+      )
     }
     link.applyAction(action)
     if (action.action === 'heal') this.#wakeDialer(peer)

@@ -207,7 +207,8 @@ function sentence(event: ServerEvent, paint: ChalkInstance): string {
 /** What has happened, what it means, that nothing is lost, and what to look at (R7). */
 function restoredSentence(event: Extract<ServerEvent, { kind: 'restored' }>): string {
   const { peer, origin, here, there } = event
-  const had = here === 0 ? 'nothing of that run' : `that run up to ${showVersion({ origin, timestamp: here })} only`
+  const had =
+    here === 0 ? 'nothing of that run' : `that run up to ${showVersion({ origin, timestamp: here })} only`
   return (
     `server ${peer} has more of an earlier run of this server than this server's own folder: ` +
     `${showVersion({ origin, timestamp: there })} of run ${origin}, and the folder had ${had}. ` +

@@ -301,7 +301,9 @@ class LoopStage {
 
   /** The keys of each commit so far. */
   get commits(): readonly (readonly string[])[] {
-    return this.batches.map(({ log = [] }) => log.flatMap(({ entry }) => entry.update.writes.map(({ key }) => key)))
+    return this.batches.map(({ log = [] }) =>
+      log.flatMap(({ entry }) => entry.update.writes.map(({ key }) => key)),
+    )
   }
 
   push(step: string): void {
@@ -326,7 +328,10 @@ class LoopStage {
   }
 
   #step(input: Input): Output {
-    const step = input.kind === 'request' ? (this.#steps.shift() ?? '') : `tick ${input.kind === 'tick' ? input.nowMs : ''}`
+    const step =
+      input.kind === 'request'
+        ? (this.#steps.shift() ?? '')
+        : `tick ${input.kind === 'tick' ? input.nowMs : ''}`
     this.stepped.push(step)
     const [verb, argument = ''] = step.split(' ')
     const output: Output = {
