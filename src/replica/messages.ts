@@ -83,7 +83,7 @@ export interface SnapshotRow {
   readonly known: Cut
 }
 
-/** What is kept of one session's requests (R10). */
+/** What is kept of one session's requests (R10). One without answers whose `letGo` is 0 says that nothing is kept. */
 export interface SessionRecord {
   readonly session: string
   /** The highest number whose answer was let go; 0 for none. At or below it, nothing is known. */

@@ -198,6 +198,11 @@ export class Replica {
     return this.#requests.sessionRecord(session)
   }
 
+  /** Sessions that were forgotten since this was last asked: their copies may go too. */
+  takeForgottenSessions(): readonly string[] {
+    return this.#requests.takeForgotten()
+  }
+
   /** The position of the oldest update in the log. */
   get logStart(): number {
     return this.#log.start

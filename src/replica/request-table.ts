@@ -40,6 +40,7 @@ export class RequestTable {
   readonly #answers = new LinkedList<Answer>()
   readonly #limits: RequestLimits
   #changes = 0
+  #forgotten: string[] = []
 
   /** @param limits each at least 1. */
   constructor(limits: RequestLimits) {
@@ -84,6 +85,16 @@ export class RequestTable {
   sessionRecord(name: string): SessionRecord | undefined {
     const session = this.#byName.get(name)
     return session === undefined ? undefined : recordOf(session)
+  }
+
+  /**
+   * Sessions that were forgotten since this was last asked, for whoever keeps copies of their records. They may have
+   * come back since; and where nobody asks, no more are listed than sessions may be kept.
+   */
+  takeForgotten(): readonly string[] {
+    const forgotten = this.#forgotten
+    this.#forgotten = []
+    return forgotten
   }
 
   /**
@@ -144,6 +155,7 @@ export class RequestTable {
     for (const answer of session.answers) this.#answers.remove(answer)
     session.answers = []
     session.changed = 0
+    if (this.#forgotten.length < this.#limits.sessionsMax) this.#forgotten.push(session.name)
     this.#byName.delete(session.name)
     this.#sessions.remove(session)
   }

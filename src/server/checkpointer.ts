@@ -16,6 +16,7 @@ export interface CheckpointSource {
   siblingsOf(key: string): Siblings | undefined
   knownBy(origin: Origin): Cut | undefined
   sessionRecord(session: string): SessionRecord | undefined
+  takeForgottenSessions(): readonly string[]
 }
 
 /**
@@ -139,6 +140,7 @@ export class Checkpointer {
   }
 
   #begin(position: number): Round {
+    for (const session of this.#replica.takeForgottenSessions()) this.#dirty.sessions.add(session)
     const dirty = this.#dirty
     this.#dirty = new Dirt()
     return {
@@ -235,9 +237,8 @@ class Capture {
       }
       const session = this.#sessions.next()
       if (session.done === true) return { keys, sessions, isComplete: true }
-      const record = replica.sessionRecord(session.value)
-      // It may have been forgotten meanwhile.
-      if (record === undefined) continue
+      // Of one that has been forgotten, the record says that nothing is kept.
+      const record = replica.sessionRecord(session.value) ?? { session: session.value, letGo: 0, answers: [] }
       sessions.push(record)
       bytes += answerBytes * record.answers.length
     }

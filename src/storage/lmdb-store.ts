@@ -152,7 +152,7 @@ export class LmdbStore implements Store {
       for (const record of state.getRange(range)) yield item(record)
       return
     }
-    for (const record of staged.getRange(range)) yield item(record)
+    for (const record of staged.getRange(range)) if (record.value.length > 0) yield item(record)
     for (const record of state.getRange(range)) {
       if (!staged.doesExist(record.key)) yield item(record)
     }
@@ -254,7 +254,7 @@ export class LmdbStore implements Store {
         this.#records.push(record.key)
       }
       for (const record of commit.state) {
-        put(state, record)
+        operations.push(replacement(state, record))
         if (this.#progress.isInstalled) operations.push(removal(staged, record.key))
       }
       if (commit.unstage) operations.push({ kind: 'clear', database: staged, key: '', value: nothing })
@@ -278,7 +278,7 @@ export class LmdbStore implements Store {
     for (const { key, value } of staged.getRange()) {
       if (bytes >= bytesMax) return
       bytes += key.length + value.length
-      operations.push({ kind: 'put', database: state, key, value }, removal(staged, key))
+      operations.push(replacement(state, { key, value }), removal(staged, key))
     }
     this.#progress = { ...this.#progress, isInstalled: false }
   }
@@ -371,6 +371,11 @@ function removal<Key extends StoredKey>(database: Database<Bytes, Key>, key: Key
   return { kind: 'remove', database, key, value: nothing }
 }
 
+/** A record of the state, in the place of what was there; one that is empty leaves nothing there. */
+function replacement(state: Database<Bytes, Bytes>, { key, value }: Put<Bytes>): Operation {
+  return value.length === 0 ? removal(state, key) : { kind: 'put', database: state, key, value }
+}
+
 /** A batch in bytes, and so independent of what becomes of its cuts and lists. */
 interface EncodedBatch {
   readonly log: readonly Put<number>[]
@@ -444,7 +449,8 @@ function encodeRecords({ keys, rows, sessions }: StateRecords): Put<Bytes>[] {
   for (const { key, ...record } of keys) records.push({ key: keyOf('k', key), value: bytesOf(record) })
   for (const { origin, known } of rows) records.push({ key: keyOf('r', origin), value: encodeCut(known) })
   for (const { session, ...record } of sessions) {
-    records.push({ key: keyOf('s', session), value: bytesOf(record) })
+    const isKept = record.letGo > 0 || record.answers.length > 0
+    records.push({ key: keyOf('s', session), value: isKept ? bytesOf(record) : nothing })
   }
   return records
 }

@@ -235,7 +235,10 @@ function apply(batch: StoreBatch, content: Content): void {
   const start = logStart(content.positions)
   for (const item of batch.log ?? []) content.log.push(item)
   if (start > startBefore) content.log = content.log.filter(({ position }) => position >= start)
-  if (batch.state !== undefined) put(batch.state, content.state)
+  if (batch.state !== undefined) {
+    put(batch.state, content.state)
+    dropEmptySessions(content.state)
+  }
   if (batch.checkpoint !== undefined) {
     put({ keys: [], rows: batch.checkpoint.rows, sessions: [] }, content.state)
     content.applied = batch.checkpoint.applied
@@ -249,6 +252,7 @@ function apply(batch: StoreBatch, content: Content): void {
       { keys: [...keys.values()], rows: rowsOf(content.staged), sessions: [...sessions.values()] },
       content.state,
     )
+    dropEmptySessions(content.state)
     content.staged = emptyRecords()
     content.applied = batch.install.applied
     content.logFloor = batch.install.logFloor
@@ -260,6 +264,13 @@ function put(from: StateRecords, into: Records): void {
   for (const record of from.keys) into.keys.set(record.key, record)
   for (const { origin, known } of from.rows) into.rows.set(origin, known)
   for (const record of from.sessions) into.sessions.set(record.session, record)
+}
+
+/** What says that nothing is kept has done its work once it has replaced what was. */
+function dropEmptySessions(records: Records): void {
+  for (const [name, { letGo, answers }] of records.sessions) {
+    if (letGo === 0 && answers.length === 0) records.sessions.delete(name)
+  }
 }
 
 function rowsOf(records: Records): StateRecords['rows'] {

@@ -44,7 +44,7 @@ export interface Store {
 export interface StoreBatch {
   /** Updates to append to the log. Positions rise, from one commit to the next too; they may leave gaps. */
   readonly log?: readonly { readonly position: number; readonly entry: LogEntry }[]
-  /** Parts of the state to replace, each key, row and session as a whole: a checkpoint in the making. */
+  /** Parts of the state to replace, each key, row and session as a whole: a checkpoint in the making. A session of which nothing is kept is removed. */
   readonly state?: StateRecords
   /**
    * All of the state is now at least as new as this position, which never falls; `applied` and `rows` are as they

@@ -468,3 +468,18 @@ describe('R10: the cost of recording a request', () => {
     expect(comparisonsPerRequest(limits, requests)).toBeLessThanOrEqual(10 + 2 * Math.log2(1_024))
   })
 })
+
+describe('sessions that are forgotten', () => {
+  it('are named once, so that copies of their records can go too (R10)', () => {
+    const table = tableOf({ sessionsMax: 2 })
+    for (const session of ['a', 'b', 'c', 'd']) recordAll(table, session, 1)
+    expect(table.takeForgotten()).toEqual(['a', 'b'])
+    expect(table.takeForgotten()).toEqual([])
+  })
+
+  it('are listed no more of than may be kept, where nobody asks (R10)', () => {
+    const table = tableOf({ sessionsMax: 2 })
+    for (let count = 0; count < 10; count++) recordAll(table, `s${count}`, 1)
+    expect(table.takeForgotten()).toHaveLength(2)
+  })
+})

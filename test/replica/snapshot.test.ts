@@ -45,10 +45,8 @@ describe('a server whose peers no longer have in their logs what it lacks', () =
     const mesh = apart()
     mesh.connectAll()
     mesh.tick(250)
-    const seen = new Set<number>()
     for (let turn = 0; turn < 200; turn++) {
-      mesh.deliver('1', '2') || mesh.deliver('2', '1') || mesh.step('2', { kind: 'continue' })
-      seen.add([...mesh.replica('2').entries()].length)
+      if (!mesh.deliver('1', '2') && !mesh.deliver('2', '1')) mesh.step('2', { kind: 'continue' })
       const list = mesh.request('2', { method: 'keys', prefix: '', from: '', limit: 100 }).reply
       for (const { result } of list) {
         const count = result.method === 'keys' ? result.keys.length : undefined
@@ -65,7 +63,7 @@ describe('a server whose peers no longer have in their logs what it lacks', () =
     let value = 100
     for (let turn = 0; turn < 300; turn++) {
       if (turn % 7 === 0 && turn < 100) mesh.write('1', `k${turn % 10}`, value++)
-      mesh.deliver('1', '2') || mesh.deliver('2', '1')
+      if (!mesh.deliver('1', '2')) mesh.deliver('2', '1')
     }
     mesh.run(2_000)
     expect(mesh.state('2')).toEqual(mesh.state('1'))
@@ -143,7 +141,7 @@ describe('a server whose peers no longer have in their logs what it lacks', () =
     // The last arrives first; the first wakes the others one by one, and one is left for the next step.
     for (const update of chain.toReversed()) hand(mesh, update)
     while (mesh.events('2', 'installed').length === 0) {
-      mesh.deliver('1', '2') || mesh.step('2', { kind: 'continue' })
+      if (!mesh.deliver('1', '2')) mesh.step('2', { kind: 'continue' })
     }
     expect(mesh.applications('2')).toHaveLength(2)
     mesh.run(100)
@@ -171,7 +169,7 @@ describe('a server whose peers no longer have in their logs what it lacks', () =
     mesh.run(1_000)
     mesh.connect('1', '3')
     mesh.tick(250)
-    for (let count = 0; count < 6; count++) mesh.deliver('3', '1') || mesh.deliver('1', '3')
+    for (let count = 0; count < 6; count++) if (!mesh.deliver('3', '1')) mesh.deliver('1', '3')
     expect(mesh.sent('1', '3', 'snapshot').length).toBeGreaterThan(0)
     mesh.crash('1')
     mesh.connect('2', '3')

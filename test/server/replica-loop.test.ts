@@ -398,4 +398,5 @@ const nothing = {
   siblingsOf: () => undefined,
   knownBy: () => undefined,
   sessionRecord: () => undefined,
+  takeForgottenSessions: () => [],
 }

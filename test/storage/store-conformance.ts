@@ -247,6 +247,14 @@ export function describeStore(name: string, makeMedium: () => Promise<Medium>): 
         expect(content.sessions).toEqual([sessionOf('alice', 2), sessionOf('bob', 1)])
       })
 
+      it('removes a session of which nothing is kept, also where that came with a snapshot', async () => {
+        const kept = { state: recordsOf({ sessions: ['a', 'b', 'c'].map((name) => sessionOf(name, 1)) }) }
+        const emptied = (session: string) => recordsOf({ sessions: [{ session, letGo: 0, answers: [] }] })
+        const install = { position: 1, applied: new Map(), logFloor: new Map() }
+        const content = await surviving(kept, { state: emptied('a') }, { staged: emptied('b') }, { install })
+        expect(content.sessions).toEqual([sessionOf('c', 1)])
+      })
+
       it('R12: keeps tombstones, and thousands of siblings of one key', async () => {
         const siblings = Array.from({ length: 3_000 }, (_, index) => ({
           version: { timestamp: 4_000 - index, origin: `${index}~a` as Origin },
