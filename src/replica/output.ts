@@ -112,6 +112,8 @@ export type ReplicaEvent =
       readonly origin: Origin
       readonly here: Timestamp
       readonly there: Timestamp
+      /** How many runs it has more of besides this, the latest of them. */
+      readonly others: number
     }
   /** A key got a concurrent version. */
   | { readonly kind: 'conflict'; readonly key: string; readonly versions: readonly Version[] }

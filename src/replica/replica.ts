@@ -678,13 +678,14 @@ export class Replica {
   /** A peer that has more of this server's earlier runs than its folder had: somebody has to be told (R7). */
   #compareFormer(peer: ServerId, theirs: Cut, output: MutableOutput): void {
     if (this.#former === undefined) return
+    const runs: { origin: Origin; here: Timestamp; there: Timestamp }[] = []
     for (const [origin, there] of theirs) {
       if (origin === this.#origin || serverOf(origin) !== this.#configuration.server) continue
       const here = entryOf(this.#former, origin)
-      if (raise(this.#former, origin, there)) {
-        output.events.push({ kind: 'restored', peer, origin, here, there })
-      }
+      if (raise(this.#former, origin, there)) runs.push({ origin, here, there })
     }
+    const [latest, ...others] = runs.toSorted((a, b) => b.there - a.there)
+    if (latest !== undefined) output.events.push({ kind: 'restored', peer, ...latest, others: others.length })
   }
 
   /** @returns how many of the updates were new here, or undefined where the sender was refused. */

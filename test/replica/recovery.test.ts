@@ -119,9 +119,14 @@ describe('a peer that has more of an earlier run than the folder', () => {
   it('is told to the operator: the folder is restored, copied or new (R7)', () => {
     const recovered = { ...emptyFolder, ...logged(buildUpdate({ server: '1', timestamp: 1 })) }
     expect(meet(restart(recovered), { '1~a': 9 })).toEqual([
-      { kind: 'restored', peer: '2', origin: '1~a', here: 1, there: 9 },
+      { kind: 'restored', peer: '2', origin: '1~a', here: 1, there: 9, others: 0 },
     ])
     expect(meet(restart(emptyFolder), { '1~a': 9 })).toMatchObject([{ kind: 'restored', here: 0, there: 9 }])
+  })
+
+  it('is told in one sentence, however many runs there were (R7)', () => {
+    const events = meet(restart(emptyFolder), { '1~x': 3, '1~y': 9, '1~z': 5 })
+    expect(events).toEqual([{ kind: 'restored', peer: '2', origin: '1~y', here: 0, there: 9, others: 2 }])
   })
 
   it('is told once, and again only where another has yet more (R7)', () => {

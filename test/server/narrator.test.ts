@@ -14,7 +14,7 @@ function forPeople(): { readonly narrator: Narrator; readonly lines: readonly st
 describe('R7: an older, copied or new folder', () => {
   it('is told with who knows more, what that means, that nothing is lost, and what to check', () => {
     const { narrator, lines } = forPeople()
-    narrator.tell({ kind: 'restored', peer: '2', origin: originOf('1'), here: 4, there: 9 })
+    narrator.tell({ kind: 'restored', peer: '2', origin: originOf('1'), here: 4, there: 9, others: 0 })
     const [line = ''] = lines
     expect(line).toContain('server 2 has more of an earlier run of this server than this server')
     expect(line).toContain('9@1 of run 1~a, and the folder had that run up to 4@1 only')
@@ -27,8 +27,8 @@ describe('R7: an older, copied or new folder', () => {
   it('is never left out, however much else there is to tell', () => {
     const { narrator, lines } = forPeople()
     for (let count = 0; count < 1_000; count++) narrator.tell({ kind: 'warning', text: 'x' })
-    narrator.tell({ kind: 'restored', peer: '2', origin: originOf('1'), here: 0, there: 9 })
-    expect(lines.at(-1)).toContain('the folder had nothing of that run')
+    narrator.tell({ kind: 'restored', peer: '2', origin: originOf('1'), here: 0, there: 9, others: 2 })
+    expect(lines.at(-1)).toContain('the folder had nothing of that run, and so with 2 earlier runs besides')
   })
 })
 

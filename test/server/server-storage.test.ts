@@ -163,6 +163,7 @@ describe('R7: a folder', () => {
       origin: one.origin,
       here: 0,
       there: 1,
+      others: 0,
     })
     await again.applied('x')
   })
