@@ -7,8 +7,11 @@ import { chalkFor } from '../terminal/colour.ts'
 import { printable } from '../terminal/printable.ts'
 import { watchStandardStreams, writeFully } from '../terminal/standard-streams.ts'
 import { connect } from './client.ts'
+import { copyOfCut, type GivenCut } from './given-cut.ts'
+import { TidingsError } from './tidings-error.ts'
 import { fromShell } from './command-line.ts'
 import { CommandError, commandNamed, exitCodes, helpText, type CommandContext } from './commands.ts'
+import { ConnectionReport } from './connection-report.ts'
 import { exitCodeOf } from './exit-code.ts'
 import type { Questions } from '../terminal/questions.ts'
 import { PeoplePresentation, type Output, type Presentation } from './presentation.ts'
@@ -20,6 +23,7 @@ interface Flags {
   readonly json?: true
   readonly color?: boolean
   readonly timeout?: string
+  readonly after?: string
   readonly secretFile?: string
 }
 
@@ -31,6 +35,8 @@ interface Wish {
   readonly words: readonly string[]
   readonly timeoutMs: number
   readonly secret: string | undefined
+  /** What the session has seen already. */
+  readonly cut: GivenCut | undefined
 }
 
 /**
@@ -75,15 +81,19 @@ async function runOnce(
     shown.output.print(helpText(args[0]))
     return exitCodes.ok
   }
-  const { flags, timeoutMs, secret } = wish
+  const { flags, timeoutMs, secret, cut } = wish
   const servers =
     wish.servers.length > 0 ? wish.servers : [await askForServer(wish, await openQuestions(wish))]
   process.once('SIGINT', () => process.exit(exitCodes.interrupted))
+  const report = new ConnectionReport({ serverCount: servers.length, isInteractive: false, ...shown })
   const client = await connect(servers, {
     timeoutMs,
     failFast: true,
     ...(secret === undefined ? {} : { secret }),
     ...(flags.id === undefined ? {} : { id: flags.id }),
+    ...(cut === undefined ? {} : { cut }),
+    onState: (state) => report.stateChanged(state),
+    onLost: (lost) => shown.presentation.lost(lost),
   })
   const context: CommandContext = {
     ...shown,
@@ -113,13 +123,17 @@ async function runOnce(
 async function runPrompt(wish: Wish, present: (output: Output) => Presentation): Promise<number> {
   const questions = await openQuestions(wish)
   const servers = wish.servers.length > 0 ? wish.servers : [await askForServer(wish, questions)]
-  const id = wish.flags.id ?? (await questions.ask('Client ID: ', { check: idObjection }))
+  // Piped input after a server's name is commands, as it is after both names: nobody is there to be asked.
+  const isAsked = wish.servers.length === 0 || process.stdin.isTTY
+  const id =
+    wish.flags.id ?? (isAsked ? await questions.ask('Client ID: ', { check: idObjection }) : undefined)
   const { Repl } = await import('./repl.ts')
   const repl = new Repl({
     servers,
     id,
     timeoutMs: wish.timeoutMs,
     secret: wish.secret,
+    cut: wish.cut,
     input: questions.handOver(),
     output: process.stdout,
     errorOutput: process.stderr,
@@ -173,6 +187,7 @@ function wishFrom(argv: readonly string[]): Wish {
     words: [...command, ...tail],
     timeoutMs: timeoutFrom(flags.timeout),
     secret: secretFrom(flags.secretFile),
+    cut: cutFrom(flags.after),
   }
 }
 
@@ -192,6 +207,12 @@ function commandLineParser(): CommanderCommand {
     .addOption(
       new Option('--timeout <ms>', `how long a request may take (${timeoutMsDefault})`).env(
         'TIDINGS_TIMEOUT',
+      ),
+    )
+    .addOption(
+      new Option(
+        '--after <cut>',
+        'answer only once all of this is applied: a cut, {"origin":timestamp}, as JSON',
       ),
     )
     .addOption(new Option('--secret-file <file>', "file with the mesh's secret").env('TIDINGS_SECRET_FILE'))
@@ -249,6 +270,18 @@ function timeoutFrom(text: string | undefined): number {
   throw new CommandError(
     `--timeout is in milliseconds, from 1 to ${timeoutMsMax}, and not "${printable(text)}"`,
   )
+}
+
+function cutFrom(text: string | undefined): GivenCut | undefined {
+  if (text === undefined) return undefined
+  try {
+    return copyOfCut(JSON.parse(text) as GivenCut, '--after')
+  } catch (error) {
+    if (!(error instanceof TidingsError || error instanceof SyntaxError)) throw error
+    const reason = error instanceof TidingsError ? `: ${error.message}` : ''
+    const message = `--after needs a cut, such as '{"1~m3k9x":7}', not ${printable(text)}${reason}`
+    throw new CommandError(message, { cause: error })
+  }
 }
 
 function secretFrom(file: string | undefined): string | undefined {

@@ -39,6 +39,8 @@ export interface Command {
   readonly summary: string
   /** More, where the summary does not say it all; one line each. */
   readonly details?: readonly string[]
+  /** What other stores call it: whoever types that is told this command's name. */
+  readonly alsoCalled?: readonly string[]
   /** What the argument at a place (0 is the first) may be completed with. */
   readonly completes: (place: number) => Completable
   /** @returns the exit code. May throw a CommandError or a TidingsError. */
@@ -64,6 +66,7 @@ const firstPeer = (place: number): Completable => (place === 0 ? 'peer' : undefi
 export const commands: readonly Command[] = [
   {
     name: 'write',
+    alsoCalled: ['put', 'set'],
     usage: '<key> <value…>',
     summary: 'write a value; all the rest of the line is the value',
     details: [
@@ -74,7 +77,8 @@ export const commands: readonly Command[] = [
     run: async (line, { client, presentation, wrote }) => {
       const key = keyAt(line, 0, 'write')
       const text = line.textFrom(1)
-      if (text === '')
+      // A shell may have made an empty word of "": that is an empty text.
+      if (line.words.length < 2)
         throw new CommandError(
           `write needs a value for ${printable(key)}: write <key> <value…> ("" is an empty text)`,
         )
@@ -88,6 +92,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'read',
+    alsoCalled: ['get'],
     usage: '<key…>',
     summary: 'read one key, or several at one moment',
     completes: keysOnly,
@@ -102,6 +107,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'delete',
+    alsoCalled: ['del', 'rm', 'remove'],
     usage: '<key>',
     summary: 'delete a key',
     completes: firstKey,
@@ -116,6 +122,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'keys',
+    alsoCalled: ['ls', 'list'],
     usage: '[prefix]',
     summary: 'list the keys that have a value',
     completes: firstKey,
@@ -137,6 +144,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'watch',
+    alsoCalled: ['subscribe'],
     usage: '[prefix]',
     summary: 'show what happens to keys from now on; at the prompt all is shown until you narrow it',
     completes: firstKey,
@@ -165,6 +173,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'status',
+    alsoCalled: ['info'],
     usage: '',
     summary: 'say how the server is, and whom it is connected to',
     completes: noArguments,
@@ -250,6 +259,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'exit',
+    alsoCalled: ['quit', 'bye'],
     usage: '',
     summary: 'leave (so does Ctrl-D)',
     completes: noArguments,
@@ -261,8 +271,9 @@ export const commands: readonly Command[] = [
 export function commandNamed(name: string): Command {
   const command = commands.find((each) => each.name === name.toLowerCase())
   if (command !== undefined) return command
+  const namesake = commands.find((each) => each.alsoCalled?.includes(name.toLowerCase()))
   const names = commands.map((each) => each.name)
-  const meant = nearestWord(name, names)
+  const meant = namesake?.name ?? nearestWord(name, names)
   const advice = meant === undefined ? 'help lists the commands' : `did you mean "${meant}"?`
   throw new CommandError(`there is no command "${printable(name)}"; ${advice}`)
 }

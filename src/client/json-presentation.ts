@@ -3,6 +3,7 @@ import type {
   ClientResults,
   ReadValue,
   ToldKeyVersions,
+  ToldMissingEntry,
   ToldStatus,
   ToldStory,
   ToldWaiting,
@@ -62,9 +63,12 @@ export class JsonPresentation implements Presentation {
     this.#results.write(wireResult.event(event))
   }
 
+  lost(missing: readonly ToldMissingEntry[]): void {
+    this.#output.complain(JSON.stringify({ lost: missing.map(wireResult.missingEntry) }))
+  }
+
   failed(error: Error): void {
-    const more =
-      error instanceof TidingsError ? { code: error.code, definite: error.definite, data: error.data } : {}
+    const more = error instanceof TidingsError ? wireResult.error(error) : {}
     this.#output.complain(JSON.stringify({ error: { message: error.message, ...more } }))
   }
 }

@@ -3,6 +3,7 @@ import type {
   ClientResults,
   ReadValue,
   ToldKeyVersions,
+  ToldMissingEntry,
   ToldStatus,
   ToldStory,
   ToldWaiting,
@@ -37,6 +38,8 @@ export interface Presentation {
   story(story: ToldStory, server: string): void
   link(result: ClientResults['link']): void
   event(event: WatchEvent): void
+  /** Versions that were seen are lost: nobody has them any more (R9). */
+  lost(missing: readonly ToldMissingEntry[]): void
   /** Something went wrong; the message says what, why, and what to try. */
   failed(error: Error): void
 }
@@ -97,21 +100,38 @@ export class PeoplePresentation implements Presentation {
       tombstones,
       conflicts,
       waiting,
+      parked,
       log,
+      logBytes,
+      origins,
+      sessions,
+      answers,
       durability,
+      folder,
       uptimeMs,
       lab,
       insecure,
     } = status
+    const disk = folder === undefined ? durability : `${durability} in ${printable(folder)}`
     const kind = [
-      durability === 'memory' ? 'in memory' : durability,
+      durability === 'memory' ? 'in memory' : disk,
       ...(lab ? ['lab'] : []),
       ...(insecure ? [this.#paint.yellow('open to everybody')] : []),
+    ]
+    // Servers of the first release do not count these.
+    const kept = [
+      ...(origins === undefined ? [] : [count(origins, 'origin')]),
+      ...(sessions === undefined
+        ? []
+        : [`${count(sessions, 'session')} (${count(answers ?? 0, 'answer')} kept)`]),
+      ...(parked === undefined ? [] : [`${count(parked, 'request')} waiting for what they come after`]),
     ]
     const lines = [
       `server ${this.#paint.bold(server)} (origin ${origin}), up ${duration(uptimeMs)}, clock ${clock}, ${kind.join(', ')}`,
       `${count(keys, 'key')}, ${tombstones} deleted, ${count(conflicts, 'conflict')}, ` +
-        `${count(waiting, 'update')} waiting, ${count(log, 'update')} in the log`,
+        `${count(waiting, 'update')} waiting, ${count(log, 'update')} in the log` +
+        (logBytes === undefined ? '' : ` (${bytes(logBytes)})`),
+      ...(kept.length === 0 ? [] : [kept.join(', ')]),
       ...status.peers.map((peer) => {
         const state =
           peer.state === 'connected'
@@ -151,11 +171,23 @@ export class PeoplePresentation implements Presentation {
 
   event(event: WatchEvent): void {
     if (event.kind === 'caughtUp') return
+    if (event.kind === 'resync') {
+      const said = 'some of what was shown before is lost and need not hold; all keys follow, as they are now'
+      this.#output.print(this.#paint.yellow(said))
+      return
+    }
     const writes = event.writes.map(writeText).join(', ')
     const lines = [`${this.#paint.green('applied')} ${writes} ${this.#version(event.version)}`]
     for (const conflict of event.conflict ?? [])
       lines.push(this.#paint.yellow(`  conflict: ${conflictText(conflict)}`))
     this.#output.print(lines.join('\n'))
+  }
+
+  lost(missing: readonly ToldMissingEntry[]): void {
+    const versions = missing.map(({ version }) => showVersion(version)).join(', ')
+    const [is, they] = missing.length === 1 ? ['is', 'it'] : ['are', 'them']
+    const said = `${versions} ${is} lost: you had seen ${they}, and no server has ${they} any more; what you do next goes on without ${they}`
+    this.#output.complain(this.#paintErrors.yellow(said))
   }
 
   failed(error: Error): void {
@@ -182,6 +214,11 @@ function siblingText({ version, value, omitted }: ToldKeyVersions['versions'][nu
 function conflictText({ key, versions }: ToldKeyVersions): string {
   const [winner, ...others] = versions.map(siblingText)
   return `${printable(key)} = ${winner ?? ''} wins over ${others.join(', ')}`
+}
+
+function bytes(number: number): string {
+  if (number < 1_024) return count(number, 'byte')
+  return number < 1 << 20 ? `${Math.round(number / 1_024)} KiB` : `${Math.round(number / (1 << 20))} MiB`
 }
 
 function count(number: number, noun: string): string {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { ChalkInstance } from 'chalk'
-import type { Version } from '../replica/version.ts'
+import type { Origin, Version } from '../replica/version.ts'
 import { HistoryFile, historyPath } from '../terminal/history-file.ts'
 import { LineEditor } from '../terminal/line-editor.ts'
 import { printable } from '../terminal/printable.ts'
@@ -9,16 +9,21 @@ import { connect, Client, type ClientState, type ConnectOptions } from './client
 import { readLine } from './command-line.ts'
 import { commandNamed, exitCodes, type CommandContext } from './commands.ts'
 import { completionOf, hintFor } from './completion.ts'
+import { ConnectionReport } from './connection-report.ts'
 import { exitCodeOf } from './exit-code.ts'
+import type { GivenCut } from './given-cut.ts'
 import type { Output, Presentation } from './presentation.ts'
 import { TidingsError } from './tidings-error.ts'
 import type { Watch, WatchEvent } from './watch.ts'
 
 export interface ReplOptions {
   readonly servers: readonly string[]
-  readonly id: string
+  /** Undefined for piped commands of somebody who gave none. */
+  readonly id: string | undefined
   readonly timeoutMs: number
   readonly secret: string | undefined
+  /** What the session has seen already; undefined for a new one. */
+  readonly cut: GivenCut | undefined
   readonly input: Readable & { readonly isTTY?: boolean }
   readonly output: TerminalOutput
   readonly errorOutput: NodeJS.WritableStream
@@ -46,11 +51,11 @@ export class Repl {
   #abandon: (() => void) | undefined
   /** Versions of our own writes that the watch has not shown, or has to leave out. */
   readonly #own = new Set<string>()
+  /** Servers that the running command may have been sent to. */
+  readonly #asked = new Set<Origin>()
   #lastFailure: number = exitCodes.ok
   #isLeaving = false
-  /** Why attempts to connect have failed since the last connection, as told: they fail for the same reasons again. */
-  readonly #toldReasons = new Set<string>()
-  #hasBeenConnected = false
+  readonly #report: ConnectionReport
   #end: (code: number) => void = () => {}
   readonly #ended: Promise<number>
 
@@ -62,6 +67,12 @@ export class Repl {
     })
     this.#output = this.#openOutput()
     this.#presentation = options.presentationFor(this.#output)
+    this.#report = new ConnectionReport({
+      serverCount: options.servers.length,
+      isInteractive: this.#isInteractive,
+      output: this.#output,
+      presentation: this.#presentation,
+    })
     const history = this.#isInteractive ? new HistoryFile(historyPath(options.environment)) : undefined
     this.#editor = new LineEditor({
       input: options.input,
@@ -105,11 +116,13 @@ export class Repl {
   }
 
   async #connect(): Promise<Client> {
-    const { servers, id, timeoutMs, secret } = this.#options
+    const { servers, id, timeoutMs, secret, cut } = this.#options
     const options: ConnectOptions = {
-      id,
       timeoutMs,
       onState: (state) => this.#stateChanged(state),
+      onLost: (lost) => this.#presentation.lost(lost),
+      ...(id === undefined ? {} : { id }),
+      ...(cut === undefined ? {} : { cut }),
       ...(secret === undefined ? {} : { secret }),
     }
     return this.#isInteractive
@@ -122,6 +135,9 @@ export class Repl {
   #takeLine(line: string): void {
     if (this.#isLeaving) return
     this.#editor.pause()
+    this.#asked.clear()
+    const state = this.#client?.state
+    if (state?.status === 'connected') this.#asked.add(state.origin)
     this.#running = this.#carryOut(line).finally(() => {
       this.#running = undefined
       this.#editor.resume()
@@ -216,9 +232,7 @@ export class Repl {
 
   /** Our own write may be pushed before it is answered: then the answer tells whose it is. */
   async #isOwn(event: Extract<WatchEvent, { kind: 'update' }>): Promise<boolean> {
-    const state = this.#client?.state
-    const isFromOurServer = state?.status === 'connected' && state.origin === event.version.origin
-    if (isFromOurServer) await this.#running
+    if (this.#asked.has(event.version.origin)) await this.#running
     return this.#own.delete(nameOf(event.version))
   }
 
@@ -233,29 +247,12 @@ export class Repl {
 
   #stateChanged(state: ClientState): void {
     this.#editor.setPrompt(this.#promptFor(state))
-    switch (state.status) {
-      case 'connected': {
-        const { server, address } = state
-        const what = this.#hasBeenConnected ? 'connected again' : 'connected'
-        const advice = this.#hasBeenConnected ? '' : '; help lists the commands'
-        this.#hasBeenConnected = true
-        this.#toldReasons.clear()
-        if (this.#isInteractive) this.#output.note(`${what} to server ${server} at ${address}${advice}`)
-        return
-      }
-      case 'connecting':
-      case 'reconnecting': {
-        if (state.reason === undefined || this.#toldReasons.has(state.reason.message)) return
-        this.#toldReasons.add(state.reason.message)
-        if (this.#isInteractive || state.status === 'reconnecting') this.#presentation.failed(state.reason)
-        return
-      }
-      case 'closed':
-    }
+    this.#report.stateChanged(state)
+    if (this.#running !== undefined && state.status === 'connected') this.#asked.add(state.origin)
   }
 
   #promptFor(state: ClientState): string {
-    const { paint, id } = this.#options
+    const { paint, id = 'tidings' } = this.#options
     const name = printable(id)
     switch (state.status) {
       case 'connected':

@@ -1,16 +1,28 @@
+import { randomBytes } from 'node:crypto'
 import { showAddress, type Address } from '../protocol/address.ts'
-import { makeNonce, proofMatches, proofOf } from '../protocol/authentication.ts'
 import type { ClientMethod } from '../protocol/client-messages.ts'
-import { checkClientResult, type ClientResults } from '../protocol/client-results.ts'
-import { ProtocolError } from '../protocol/errors.ts'
+import type { ClientResults, ToldMissingEntry } from '../protocol/client-results.ts'
+import type { ProtocolError } from '../protocol/errors.ts'
+import type { RpcMessage, RpcResponse } from '../protocol/json-rpc.ts'
+import { answersPerSessionMax } from '../protocol/limits.ts'
+import type { RequestStamp } from '../replica/messages.ts'
+import type { Origin } from '../replica/version.ts'
 import {
-  encodeRequest,
-  type RpcMessage,
-  type RpcNotification,
-  type RpcResponse,
-} from '../protocol/json-rpc.ts'
-import { lineBytesMax, protocolVersion } from '../protocol/limits.ts'
+  afterBreakOf,
+  comesAfter,
+  errorOfCall,
+  lengthFault,
+  lineOf,
+  lostError,
+  lostVersionsError,
+  settleWith,
+  type Call,
+} from './call.ts'
 import { Connection } from './connection.ts'
+import { greet } from './greeting.ts'
+import { versionsSeenIn } from './seen-versions.ts'
+import type { SessionCut } from './session-cut.ts'
+import { Subscriptions, type Subscriber } from './subscriptions.ts'
 import { errorFromServer, TidingsError } from './tidings-error.ts'
 
 /** Where a client stands with its servers. */
@@ -22,8 +34,9 @@ export type ClientState =
       readonly status: 'connected'
       readonly address: string
       readonly server: string
-      readonly origin: string
+      readonly origin: Origin
     }
+  /** `address` is tried. `reason` says why the last connection broke, or why the last attempt failed. */
   | { readonly status: 'reconnecting'; readonly address: string; readonly reason: TidingsError }
   | { readonly status: 'closed' }
 
@@ -33,26 +46,24 @@ export interface SessionOptions {
   readonly id: string | undefined
   readonly secret: string | undefined
   readonly timeoutMs: number
+  /** What is seen, whoever sees it; requests come after it (R9). */
+  readonly cut: SessionCut
   readonly onState: (state: ClientState) => void
-}
-
-/** Something that wants to be subscribed on whatever connection there is. */
-export interface Subscriber {
-  /** The parameters of `watch`, asked for on every connection anew. */
-  readonly params: () => object
-  readonly subscribed: (result: ClientResults['watch']) => void
-  /** A push, and how many bytes it took on the wire. */
-  readonly notified: (method: string, params: unknown, bytes: number) => void
-  /** The server refused, or the session was closed. Nothing follows. */
-  readonly failed: (error: TidingsError) => void
+  /** Is told of versions that were seen, that nobody has any more, and that the cut no longer has. */
+  readonly onLost: (lost: readonly ToldMissingEntry[]) => void
 }
 
 /**
  * A client's side of its conversation with the mesh, over one connection after another.
  *
  * Rules:
- * - A request is sent on one connection, once. What was sent and not answered when the connection breaks is
- *   rejected; what was not sent yet waits for the next connection, as long as its time allows.
+ * - Calls are sent in the order in which they were made, on every connection anew: what was sent and not answered when
+ *   a connection breaks goes first on the next. {@link Call} says what is sent again and what is rejected.
+ * - Each write has a stamp, `{ session, number }`, made once. Sent again, it says so (R10). Writes whose outcome may
+ *   be unknown are first tried on the server that had them, for it knows; the others of the list may not yet.
+ * - A server keeps a certain number of answers of a session. The numbers of the writes under way never lie further
+ *   apart, so that a retry of the oldest still finds its answer.
+ * - Each request comes after what was seen, as far as the server has not shown that it has it ({@link SessionCut}).
  * - Subscribers are subscribed again on every new connection.
  * - The servers of the list are tried in turn, at growing and random intervals, until the session is closed.
  */
@@ -65,6 +76,10 @@ export class Session {
   /** Attempts since a connection last held. */
   #failures = 0
   #isGreeted = false
+  /** Why the server takes no more requests on this connection: it is about to end. */
+  #farewell: TidingsError | undefined
+  /** The server that is talked to or tried was also the one before, and is not tried a third time in a row. */
+  #hasReturned = false
   #retryTimer: NodeJS.Timeout | undefined
   #greetingTimer: NodeJS.Timeout | undefined
   #stableTimer: NodeJS.Timeout | undefined
@@ -72,15 +87,21 @@ export class Session {
   /** Whether anything has come since the last beat. */
   #hasHeard = false
   #heartbeatIsOpen = false
-  readonly #unsent = new Set<Call>()
+  /** Calls that are to be sent; whenever any may be, in their order. */
+  #unsent = new Set<Call>()
+  /** Calls of the present connection that are not answered, in their order. */
   readonly #sent = new Map<number, Call>()
+  /** Those of them that write and were numbered here. */
+  readonly #writes = new Set<Call>()
   #nextId = 1
-  /** All subscribers, and the number of each one's watch on the present connection. */
-  readonly #subscribers = new Map<Subscriber, number | undefined>()
-  readonly #watches = new Map<number, Subscriber>()
-  /** Pushes for watches whose number is still on its way. */
-  #early: Push[] = []
-  #watchCallsOpen = 0
+  /** The name under which servers know the writes of this session: 128 random bits, so that nobody else has it. */
+  readonly #name = randomBytes(16).toString('hex')
+  #nextNumber = 1
+  readonly #subscriptions = new Subscriptions({
+    watch: (params, settlers) => this.#converse('watch', params, settlers),
+    // The answer does not matter: if the connection breaks, the watch is gone too.
+    unwatch: (watch) => this.#converse('unwatch', { watch }, { resolve: () => {}, reject: () => {} }),
+  })
 
   constructor(options: SessionOptions) {
     this.#options = options
@@ -92,53 +113,68 @@ export class Session {
     return this.#state
   }
 
+  /** The server that is talked to, in this run of its process; undefined where there is none. */
+  get origin(): Origin | undefined {
+    return this.#state.status === 'connected' ? this.#state.origin : undefined
+  }
+
   /**
-   * Sends a request, or keeps it for the next connection.
+   * Sends a request as soon as there is a connection and its turn has come.
    *
    * @param params as the method has them; the server checks them.
+   * @param stamp of a write, where its caller numbers it.
    * @throws TidingsError what the server answered, ERR_TIMEOUT, ERR_CONNECTION_LOST, ERR_CANNOT_CONNECT,
    *   ERR_CLOSED, or ERR_TOO_LARGE for a line that no server would read.
    */
-  call<Method extends ClientMethod>(method: Method, params: object): Promise<ClientResults[Method]> {
-    const { timeoutMs } = this.#options
+  call<Method extends ClientMethod>(
+    method: Method,
+    params: object,
+    stamp?: RequestStamp,
+  ): Promise<ClientResults[Method]> {
+    const { timeoutMs, cut } = this.#options
     return new Promise((resolve, reject) => {
-      if (this.#state.status === 'closed') {
-        reject(closedError())
+      const text = JSON.stringify(params)
+      const fault = this.isClosed ? closedError() : lengthFault(method, text)
+      if (fault !== undefined) {
+        reject(fault)
         return
       }
-      const id = this.#nextId++
-      const line = encodeRequest({ id, method, params })
-      if (isTooLong(line)) {
-        reject(tooLongError(method, line))
-        return
-      }
+      const afterBreak = afterBreakOf(method)
       const call: Call = {
-        id,
-        line,
+        id: this.#nextId++,
         method,
-        timer: setTimeout(() => this.#expire(call, timeoutMs), timeoutMs),
-        accept: (result) => settleWith(method, result, { resolve, reject }),
-        reject,
+        params: text,
+        afterBreak,
+        stamp:
+          afterBreak === 'retry' ? (stamp ?? { session: this.#name, number: this.#nextNumber++ }) : undefined,
+        isNumberedHere: afterBreak === 'retry' && stamp === undefined,
+        deadlineMs: performance.now() + timeoutMs,
+        timer: setTimeout(() => this.#expire(call), timeoutMs),
+        after: undefined,
+        mayHaveHappened: false,
+        accept: (result) =>
+          settleWith(method, result, {
+            resolve: (checked) => {
+              for (const version of versionsSeenIn(method, checked)) cut.learn(version, this.origin)
+              resolve(checked)
+            },
+            reject: (error) => reject(errorOfCall(call, error)),
+          }),
+        reject: (error) => reject(errorOfCall(call, error)),
       }
-      if (this.#isGreeted) this.#send(call)
-      else this.#unsent.add(call)
+      this.#unsent.add(call)
+      this.#sendDue()
     })
   }
 
   /** Subscribes now, and again on every new connection, until {@link unsubscribe}. */
   subscribe(subscriber: Subscriber): void {
-    if (this.#state.status === 'closed') {
-      subscriber.failed(closedError())
-      return
-    }
-    this.#subscribers.set(subscriber, undefined)
-    if (this.#isGreeted) this.#watch(subscriber)
+    if (this.isClosed) subscriber.failed(closedError())
+    else this.#subscriptions.add(subscriber, this.#isGreeted)
   }
 
   unsubscribe(subscriber: Subscriber): void {
-    const number = this.#subscribers.get(subscriber)
-    this.#subscribers.delete(subscriber)
-    if (number !== undefined) this.#unwatch(number)
+    this.#subscriptions.remove(subscriber)
   }
 
   /** Reads no more from the server until {@link resume}, neither pushes nor answers. */
@@ -152,22 +188,25 @@ export class Session {
 
   /** Ends it all: whatever waits is rejected with `error`. */
   close(error: TidingsError = closedError()): void {
-    if (this.#state.status === 'closed') return
+    if (this.isClosed) return
     this.#become({ status: 'closed' })
     clearTimeout(this.#retryTimer)
+    const calls = [...this.#sent.values(), ...this.#unsent]
+    for (const call of this.#sent.values()) call.mayHaveHappened = true
+    this.#unsent.clear()
     this.#leave()
     this.#connection?.close()
     this.#connection = undefined
-    for (const call of [...this.#unsent, ...this.#sent.values()]) {
-      settle(call)
-      const definite = !(changesState(call.method) && this.#sent.has(call.id))
+    for (const call of calls) {
+      clearTimeout(call.timer)
+      const definite = !(call.mayHaveHappened && (call.stamp !== undefined || call.method === 'link'))
       call.reject(new TidingsError(error.code, error.message, { definite, cause: error.cause ?? error }))
     }
-    this.#unsent.clear()
-    this.#sent.clear()
-    const subscribers = [...this.#subscribers.keys()]
-    this.#subscribers.clear()
-    for (const subscriber of subscribers) subscriber.failed(error)
+    this.#subscriptions.failAll(error)
+  }
+
+  get isClosed(): boolean {
+    return this.#state.status === 'closed'
   }
 
   // ── connecting ─────────────────────────────────────────────────────────────────────────────────────────
@@ -179,11 +218,17 @@ export class Session {
       closed: (error) => this.#closed(error),
     })
     this.#connection = connection
+    const allowedMs = this.#hasReturned ? returnTimeoutMs : greetingTimeoutMs
     this.#greetingTimer = setTimeout(() => {
-      const message = `${showAddress(address)} did not greet within ${greetingTimeoutMs / 1_000} s`
+      const message = `${showAddress(address)} did not greet within ${allowedMs / 1_000} s`
       connection.fail(new TidingsError('ERR_CANNOT_CONNECT', message))
-    }, greetingTimeoutMs)
-    this.#greet(address).then(
+    }, allowedMs)
+    const { id, secret } = this.#options
+    const converse = <Method extends ClientMethod>(method: Method, params: object) =>
+      new Promise<ClientResults[Method]>((resolve, reject) => {
+        this.#converse(method, params, { resolve, reject })
+      })
+    greet(converse, { address, id, secret }).then(
       (greeting) => {
         if (this.#connection === connection) this.#greeted(address, greeting)
       },
@@ -194,99 +239,64 @@ export class Session {
     )
   }
 
-  /** Makes sure that both sides know the secret, where there is one, and that both speak the same protocol. */
-  async #greet(address: Address): Promise<ClientResults['hello']> {
-    const { id, secret } = this.#options
-    const token = secret === undefined ? undefined : await this.#prove(secret, address)
-    const params = { ...(id === undefined ? {} : { session: id }), ...(token === undefined ? {} : { token }) }
-    const greeting = await this.#converse('hello', params)
-    if (greeting.protocol === protocolVersion) return greeting
-    const message =
-      `${showAddress(address)} speaks protocol ${greeting.protocol}, and this client ` +
-      `${protocolVersion}; run the same release on both`
-    throw new TidingsError('ERR_PROTOCOL_VERSION', message)
-  }
-
-  /** @returns this side's proof, once the server has given its own. */
-  async #prove(secret: string, address: Address): Promise<string> {
-    const caller = makeNonce()
-    const answer = await this.#converse('challenge', { nonce: caller })
-    const nonces = { caller, responder: answer.nonce }
-    if (proofMatches(answer.proof, { secret, role: 'server', nonces })) {
-      return proofOf({ secret, role: 'client', nonces })
-    }
-    const message = `${showAddress(address)} does not know the secret that this client was given; use the mesh's own`
-    throw new TidingsError('ERR_NOT_AUTHORISED', message)
-  }
-
-  /** A request that belongs to this connection: nobody waits for it but the session itself. */
-  #converse<Method extends ClientMethod>(method: Method, params: object): Promise<ClientResults[Method]> {
-    return new Promise((resolve, reject) => {
-      const id = this.#nextId++
-      this.#send({
-        id,
-        line: encodeRequest({ id, method, params }),
-        method,
-        timer: undefined,
-        accept: (result) => settleWith(method, result, { resolve, reject }),
-        reject,
-      })
-    })
-  }
-
-  #greeted(address: Address, { server, origin }: ClientResults['hello']): void {
+  #greeted(address: Address, { server, origin, applied }: ClientResults['hello']): void {
     clearTimeout(this.#greetingTimer)
     this.#isGreeted = true
+    this.#options.cut.connected(origin, applied)
     this.#become({ status: 'connected', address: showAddress(address), server, origin })
     // A server that takes connections and drops them at once is not to be dialled without a pause.
     this.#stableTimer = setTimeout(() => {
       this.#failures = 0
+      this.#hasReturned = false
     }, stableMs)
     this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs)
-    for (const subscriber of this.#subscribers.keys()) this.#watch(subscriber)
-    for (const call of this.#unsent) this.#send(call)
-    this.#unsent.clear()
+    this.#subscriptions.connected()
+    this.#sendDue()
   }
 
   #closed(error: TidingsError): void {
-    if (this.#state.status === 'closed') return
+    if (this.isClosed) return
+    const { servers } = this.#options
+    const wasGreeted = this.#isGreeted
+    const wasNever = this.#state.status === 'connecting'
+    const orphans = [...this.#sent.values()]
     this.#leave()
     this.#connection = undefined
-    const orphans = [...this.#sent.values()]
-    this.#sent.clear()
-    const wasConnected = this.#state.status === 'connected'
-    const wasNever = this.#state.status === 'connecting'
-    this.#position = (this.#position + 1) % this.#options.servers.length
-    const address = showAddress(this.#options.servers[this.#position] as Address)
+    for (const call of orphans) {
+      call.mayHaveHappened = true
+      if (call.afterBreak !== 'reject') this.#unsent.add(call)
+    }
+    this.#unsent = new Set([...this.#unsent].toSorted((a, b) => a.id - b.id))
+    const isInDoubt = orphans.some(({ afterBreak }) => afterBreak === 'retry')
+    this.#hasReturned = wasGreeted && isInDoubt && !this.#hasReturned
+    if (!this.#hasReturned) this.#position = (this.#position + 1) % servers.length
+    const address = showAddress(servers[this.#position] as Address)
     this.#become({ status: wasNever ? 'connecting' : 'reconnecting', address, reason: error })
     for (const call of orphans) {
-      settle(call)
+      if (call.afterBreak !== 'reject') continue
+      clearTimeout(call.timer)
       call.reject(lostError(call, error))
     }
     if (this.isClosed) return
-    // At once after a connection that held, for there may be another server; then ever more seldom.
-    const delayMs =
-      wasConnected && this.#failures === 0 ? 0 : Math.min(retryMsMax, retryMsMin * 2 ** this.#failures)
+    // Once through the list without a pause, for another server may be there; then ever more seldom.
+    const pauses = this.#failures - servers.length
+    const delayMs = pauses < 0 ? 0 : Math.min(retryMsMax, retryMsMin * 2 ** pauses)
     this.#failures++
     // Half of it at random, so that clients that lost their server together do not come back in step.
     this.#retryTimer = setTimeout(() => this.#dial(), delayMs * (0.5 + Math.random() / 2))
   }
 
-  get isClosed(): boolean {
-    return this.#state.status === 'closed'
-  }
-
   /** The present connection is over, whoever ended it. */
   #leave(): void {
     this.#isGreeted = false
+    this.#farewell = undefined
     clearTimeout(this.#greetingTimer)
     clearTimeout(this.#stableTimer)
     clearInterval(this.#heartbeat)
-    this.#watches.clear()
-    this.#early = []
-    this.#watchCallsOpen = 0
     this.#heartbeatIsOpen = false
-    for (const subscriber of this.#subscribers.keys()) this.#subscribers.set(subscriber, undefined)
+    this.#sent.clear()
+    this.#writes.clear()
+    this.#subscriptions.left()
   }
 
   #become(state: ClientState): void {
@@ -315,14 +325,64 @@ export class Session {
     const heard = (): void => {
       this.#heartbeatIsOpen = false
     }
-    this.#converse('hello', {}).then(heard, heard)
+    this.#converse('hello', {}, { resolve: heard, reject: heard })
   }
 
   // ── talking ────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** A request that belongs to this connection: nobody waits for it but the session itself. */
+  #converse<Method extends ClientMethod>(
+    method: Method,
+    params: object,
+    settlers: {
+      readonly resolve: (result: ClientResults[Method]) => void
+      readonly reject: (error: TidingsError) => void
+    },
+  ): void {
+    this.#send({
+      id: this.#nextId++,
+      method,
+      params: JSON.stringify(params),
+      afterBreak: 'reject',
+      stamp: undefined,
+      isNumberedHere: false,
+      deadlineMs: undefined,
+      timer: undefined,
+      after: undefined,
+      mayHaveHappened: false,
+      accept: (result) => settleWith(method, result, settlers),
+      reject: settlers.reject,
+    })
+  }
+
+  /** Sends what may be sent, in its order: a call that has to wait holds up those behind it. */
+  #sendDue(): void {
+    for (const call of this.#unsent) {
+      if (!this.#isGreeted || this.#farewell !== undefined || this.#isTooFarAhead(call)) return
+      this.#unsent.delete(call)
+      this.#send(call)
+    }
+  }
+
+  /** Whether the answer to the oldest write under way may be let go by the server that takes this one. */
+  #isTooFarAhead({ stamp, isNumberedHere }: Call): boolean {
+    if (!isNumberedHere || stamp === undefined) return false
+    const [oldest] = this.#writes
+    return oldest?.stamp !== undefined && stamp.number - oldest.stamp.number >= answersPerSessionMax
+  }
+
   #send(call: Call): void {
+    if (comesAfter(call.method)) call.after = this.#options.cut.after()
+    const line = lineOf(call)
+    const fault = lengthFault(call.method, line)
+    if (fault !== undefined) {
+      clearTimeout(call.timer)
+      call.reject(fault)
+      return
+    }
     this.#sent.set(call.id, call)
-    this.#connection?.send(call.line)
+    if (call.isNumberedHere) this.#writes.add(call)
+    this.#connection?.send(line)
   }
 
   #read(message: RpcMessage, bytes: number): void {
@@ -332,7 +392,7 @@ export class Session {
         this.#answered(message)
         return
       case 'notification':
-        this.#notified({ notification: message, bytes })
+        this.#subscriptions.notified({ notification: message, bytes })
         return
       case 'request':
       case 'invalid':
@@ -346,159 +406,89 @@ export class Session {
     // An answer that comes after its time finds nobody.
     if (call === undefined) return
     this.#sent.delete(call.id)
-    settle(call)
-    if ('error' in outcome) call.reject(errorFromServer(outcome.error))
-    else call.accept(outcome.result)
+    this.#writes.delete(call)
+    if ('error' in outcome) {
+      this.#refused(call, outcome.error)
+    } else {
+      clearTimeout(call.timer)
+      if (call.after !== undefined) this.#options.cut.accepted(call.after)
+      call.accept(outcome.result)
+    }
+    this.#goOn()
   }
 
-  #expire(call: Call, timeoutMs: number): void {
+  #refused(call: Call, answer: ProtocolError): void {
+    const error = errorFromServer(answer)
+    if (error.code === 'ERR_SHUTTING_DOWN' && call.afterBreak !== 'reject') {
+      // This copy did not happen. What is still under way there is waited for; then the next server is asked.
+      this.#farewell ??= error
+      this.#unsent.add(call)
+      return
+    }
+    clearTimeout(call.timer)
+    const lost = error.missing.filter((entry) => entry.lost)
+    if (lost.length === 0) {
+      call.reject(error)
+      return
+    }
+    call.reject(lostVersionsError(call, error, lost))
+    const dropped = new Set(this.#options.cut.drop(lost.map(({ version }) => version)))
+    // Other calls that were under way have been refused for the same, and it is told once.
+    if (dropped.size > 0) this.#options.onLost(lost.filter(({ version }) => dropped.has(version)))
+  }
+
+  /** A call is over: there may be room for the next, or nothing left to stay for. */
+  #goOn(): void {
+    if (this.#farewell === undefined) {
+      this.#sendDue()
+      return
+    }
+    for (const { afterBreak } of this.#sent.values()) if (afterBreak !== 'reject') return
+    this.#connection?.fail(this.#farewell)
+  }
+
+  #expire(call: Call): void {
+    const { timeoutMs } = this.#options
     const where = 'address' in this.#state ? this.#state.address : ''
-    if (this.#unsent.delete(call)) {
-      const reason = 'reason' in this.#state ? this.#state.reason : undefined
+    const writes = call.stamp !== undefined
+    if (this.#sent.delete(call.id)) {
+      this.#writes.delete(call)
+      const acts = writes || call.method === 'link'
+      const doubt = acts ? '; it may have been carried out all the same, so read before you write again' : ''
+      const message = `${where} did not answer ${call.method} within ${timeoutMs} ms${doubt}`
+      call.reject(new TidingsError('ERR_TIMEOUT', message, { definite: !acts }))
+      this.#goOn()
+      return
+    }
+    if (!this.#unsent.delete(call)) return
+    const reason = 'reason' in this.#state ? this.#state.reason : undefined
+    if (writes && call.mayHaveHappened) {
+      const message =
+        `the connection broke before ${call.method} was answered, and no server could be asked again within ` +
+        `${timeoutMs} ms; it may have been carried out all the same, so read before you write again`
+      call.reject(new TidingsError('ERR_TIMEOUT', message, { definite: false, cause: reason }))
+    } else if (this.#state.status === 'connected') {
+      const message = `${where} did not come to take this ${call.method} within ${timeoutMs} ms; it was not sent`
+      call.reject(new TidingsError('ERR_TIMEOUT', message))
+    } else {
       const message = `no server could be reached within ${timeoutMs} ms`
       const said =
         reason === undefined ? `${message}: ${where} does not answer` : `${message}: ${reason.message}`
       call.reject(new TidingsError('ERR_CANNOT_CONNECT', said, { cause: reason }))
-    } else if (this.#sent.delete(call.id)) {
-      const writes = changesState(call.method)
-      const doubt = writes
-        ? '; it may have been carried out all the same, so read before you write again'
-        : ''
-      const message = `${where} did not answer ${call.method} within ${timeoutMs} ms${doubt}`
-      call.reject(new TidingsError('ERR_TIMEOUT', message, { definite: !writes }))
     }
   }
-
-  // ── watching ───────────────────────────────────────────────────────────────────────────────────────────
-
-  #watch(subscriber: Subscriber): void {
-    const id = this.#nextId++
-    this.#watchCallsOpen++
-    const reject = (error: TidingsError): void => {
-      // The next connection gets a watch of its own.
-      if (error.code === 'ERR_CONNECTION_LOST' || error.code === 'ERR_SHUTTING_DOWN') return
-      this.#watchCallsOpen--
-      if (this.#subscribers.delete(subscriber)) subscriber.failed(error)
-    }
-    this.#send({
-      id,
-      line: encodeRequest({ id, method: 'watch', params: subscriber.params() }),
-      method: 'watch',
-      timer: undefined,
-      accept: (result) =>
-        settleWith('watch', result, { resolve: (watching) => this.#watching(subscriber, watching), reject }),
-      reject,
-    })
-  }
-
-  /** Has to happen before the next message is read, which may be a push for this watch. */
-  #watching(subscriber: Subscriber, { watch, applied }: ClientResults['watch']): void {
-    this.#watchCallsOpen--
-    const early = this.#early
-    if (this.#watchCallsOpen === 0) this.#early = []
-    if (!this.#subscribers.has(subscriber)) {
-      this.#unwatch(watch)
-      return
-    }
-    this.#subscribers.set(subscriber, watch)
-    this.#watches.set(watch, subscriber)
-    subscriber.subscribed({ watch, applied })
-    for (const push of early) if (watchNumberOf(push.notification.params) === watch) this.#notified(push)
-  }
-
-  #notified(push: Push): void {
-    const { notification, bytes } = push
-    const number = watchNumberOf(notification.params)
-    if (number === undefined) return
-    const subscriber = this.#watches.get(number)
-    if (subscriber !== undefined) subscriber.notified(notification.method, notification.params, bytes)
-    else if (this.#watchCallsOpen > 0) this.#early.push(push)
-  }
-
-  #unwatch(watch: number): void {
-    this.#watches.delete(watch)
-    // The answer does not matter: if the connection breaks, the watch is gone too.
-    this.#converse('unwatch', { watch }).catch(() => {})
-  }
-}
-
-interface Call {
-  readonly id: number
-  readonly line: string
-  readonly method: ClientMethod
-  readonly timer: NodeJS.Timeout | undefined
-  readonly accept: (result: unknown) => void
-  readonly reject: (error: TidingsError) => void
-}
-
-interface Push {
-  readonly notification: RpcNotification
-  readonly bytes: number
 }
 
 /** A server answers a greeting in a millisecond; the rest is for a network that loses packets. */
 const greetingTimeoutMs = 5_000
+/** A server whose connection has just broken, and that knows what became of a write, gets one short chance to say. */
+const returnTimeoutMs = 1_000
 const stableMs = 1_000
 const heartbeatMs = 5_000
 const retryMsMin = 50
 /** Somebody who restarts a server by hand should not wait long for the prompt to notice. */
 const retryMsMax = 2_000
 
-function settle(call: Call): void {
-  clearTimeout(call.timer)
-}
-
-function watchNumberOf(value: unknown): number | undefined {
-  if (typeof value !== 'object' || value === null || !('watch' in value)) return undefined
-  return typeof value.watch === 'number' ? value.watch : undefined
-}
-
-function isTooLong(line: string): boolean {
-  // A UTF-16 unit takes at most three bytes of UTF-8.
-  return line.length * 3 > lineBytesMax && Buffer.byteLength(line) - 1 > lineBytesMax
-}
-
-function tooLongError(method: string, line: string): TidingsError {
-  const message = `this ${method} takes ${Buffer.byteLength(line)} bytes on the wire, and a line has at most ${lineBytesMax}`
-  return new TidingsError('ERR_TOO_LARGE', `${message}; send smaller values, or fewer at once`)
-}
-
-function lostError(call: Call, error: TidingsError): TidingsError {
-  // The greeting's own failure is the connection's, and told as it is.
-  if (call.method === 'hello' || call.method === 'challenge') return error
-  const writes = changesState(call.method)
-  const doubt = writes
-    ? 'it may have been carried out all the same, so read before you write again'
-    : 'nothing was changed by it; ask again'
-  const message = `${error.message} before ${call.method} was answered; ${doubt}`
-  return new TidingsError('ERR_CONNECTION_LOST', message, { definite: !writes, cause: error })
-}
-
 function closedError(): TidingsError {
   return new TidingsError('ERR_CLOSED', 'this client has been closed')
-}
-
-/** Whether the outcome is unknown when the answer does not come. */
-function changesState(method: ClientMethod): boolean {
-  return method === 'write' || method === 'delete' || method === 'batch' || method === 'link'
-}
-
-function settleWith<Method extends ClientMethod>(
-  method: Method,
-  result: unknown,
-  settlers: {
-    readonly resolve: (checked: ClientResults[Method]) => void
-    readonly reject: (error: TidingsError) => void
-  },
-): void {
-  let checked: ClientResults[Method]
-  try {
-    checked = checkClientResult(method, result)
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error
-    const definite = !changesState(method)
-    settlers.reject(new TidingsError('ERR_NOT_TIDINGS', error.message, { definite, cause: error }))
-    return
-  }
-  settlers.resolve(checked)
 }

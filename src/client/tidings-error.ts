@@ -1,4 +1,6 @@
-import { nameOfCode, type ErrorName, type ProtocolError } from '../protocol/errors.ts'
+import { checkMissing, type ToldMissingEntry } from '../protocol/client-results.ts'
+import { nameOfCode, ProtocolError, type ErrorName } from '../protocol/errors.ts'
+import type { RequestStamp } from '../replica/messages.ts'
 
 /** What a {@link TidingsError} is about. Codes are a promise to programs; messages are for people and may change. */
 export type TidingsErrorCode =
@@ -8,12 +10,14 @@ export type TidingsErrorCode =
   | 'ERR_UNKNOWN_METHOD'
   | 'ERR_INVALID_PARAMS'
   | 'ERR_INTERNAL'
+  /** In the time allowed, the server did not apply all that the client had seen: `missing` names it (R9). */
   | 'ERR_NOT_CAUGHT_UP'
   | 'ERR_OVERLOADED'
   | 'ERR_LINE_TOO_LONG'
   | 'ERR_SHUTTING_DOWN'
   | 'ERR_PROTOCOL_VERSION'
   | 'ERR_SERVER_ID_IN_USE'
+  /** A write was sent again, and the server that was asked then does not know whether it has happened (R10). */
   | 'ERR_OUTCOME_UNKNOWN'
   | 'ERR_NOT_AUTHORISED'
   | 'ERR_ONLY_IN_LAB'
@@ -25,9 +29,9 @@ export type TidingsErrorCode =
   | 'ERR_INVALID_ARGUMENT'
   /** No server of the list could be reached in time. */
   | 'ERR_CANNOT_CONNECT'
-  /** The connection broke between a request and its answer. */
+  /** The connection broke between a request and its answer, and the request is one that is not sent again. */
   | 'ERR_CONNECTION_LOST'
-  /** No answer within the time allowed. */
+  /** No answer within the time allowed, or none after a connection broke and before another was made. */
   | 'ERR_TIMEOUT'
   /** What listens there does not speak this protocol. */
   | 'ERR_NOT_TIDINGS'
@@ -47,6 +51,16 @@ export class TidingsError extends Error {
   readonly wireCode: number | undefined
   /** What the server added to its error, such as `path` or `retryAfterMs`. */
   readonly data: { readonly [name: string]: unknown }
+  /**
+   * Of ERR_NOT_CAUGHT_UP: what the client has seen and the server has not applied, at most a hundred versions, those
+   * that are `lost` first; empty otherwise.
+   */
+  readonly missing: readonly ToldMissingEntry[]
+  /**
+   * Of a write that may have happened: what it was sent with. Given to the same write as its `request`, it makes a
+   * retry; with `retry: 'again'` one that is carried out where it is not known (R10).
+   */
+  readonly request: RequestStamp | undefined
 
   constructor(
     code: TidingsErrorCode,
@@ -55,6 +69,8 @@ export class TidingsError extends Error {
       readonly definite?: boolean
       readonly wireCode?: number
       readonly data?: { readonly [name: string]: unknown }
+      readonly missing?: readonly ToldMissingEntry[]
+      readonly request?: RequestStamp
       readonly cause?: unknown
     } = {},
   ) {
@@ -63,6 +79,8 @@ export class TidingsError extends Error {
     this.definite = more.definite ?? true
     this.wireCode = more.wireCode
     this.data = more.data ?? {}
+    this.missing = more.missing ?? []
+    this.request = more.request
   }
 }
 
@@ -73,8 +91,19 @@ export function errorFromServer(error: ProtocolError): TidingsError {
     definite: error.definite,
     wireCode: error.code,
     data: error.data,
+    missing: name === 'notCaughtUp' ? missingIn(error) : [],
     cause: error,
   })
+}
+
+/** Where the list makes no sense there is none: the error itself does. */
+function missingIn(error: ProtocolError): readonly ToldMissingEntry[] {
+  try {
+    return checkMissing(error)
+  } catch (fault) {
+    if (fault instanceof ProtocolError) return []
+    throw fault
+  }
 }
 
 const codesByName: { readonly [name in ErrorName]: TidingsErrorCode } = {

@@ -1,10 +1,14 @@
 import { checkClientNotification, type ToldKeyVersions } from '../protocol/client-results.ts'
 import { ProtocolError } from '../protocol/errors.ts'
-import { cutToWire, type WireCut } from '../protocol/wire-forms.ts'
+import { cutToWire } from '../protocol/wire-forms.ts'
 import { raise, raiseAll, type Cut, type MutableCut } from '../replica/cut.ts'
 import type { Write } from '../replica/update.ts'
 import type { Origin, Version } from '../replica/version.ts'
-import type { Session, Subscriber } from './session.ts'
+import { copyOfCut, type GivenCut } from './given-cut.ts'
+import { versionsOfKey } from './seen-versions.ts'
+import type { SessionCut } from './session-cut.ts'
+import type { Session } from './session.ts'
+import type { Subscriber } from './subscriptions.ts'
 import { TidingsError } from './tidings-error.ts'
 
 /** What a {@link Watch} yields. */
@@ -17,15 +21,20 @@ export type WatchEvent =
       /** Of those keys, the ones that have conflicting versions now; absent where there are none. */
       readonly conflict?: readonly ToldKeyVersions[]
     }
-  /** All that the server had applied has been yielded: `applied` is where a later watch can go on (`since`). */
+  /**
+   * All that the server had applied has been yielded: `applied` is where a later watch can go on (`since`), at any
+   * server. Comes when the catching up is done, and now and then afterwards.
+   */
   | { readonly kind: 'caughtUp'; readonly applied: Cut }
-
-/** A cut as a program keeps it: a Map, or, after a trip through JSON, an object. */
-export type GivenCut = Cut | WireCut
+  /**
+   * Some of what was yielded before is lost: nobody has it any more, and it need not hold. What there is now follows
+   * anew, from the beginning, up to a `caughtUp`.
+   */
+  | { readonly kind: 'resync' }
 
 /**
  * What happens to keys, in causal order, no update missed and none twice, whatever becomes of connections and
- * servers meanwhile: after a break the watch goes on at the next server, from the cut of what it has seen.
+ * servers meanwhile: after a break the watch goes on at the next server, from the cut of what it has seen (R11).
  *
  * Take events with `for await`, or one by one with `next`. Leaving the loop ends the watch, and so do `return`,
  * the signal that it was given, and closing its client.
@@ -43,7 +52,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
   #isBehind = false
   /** What the consumer has been given, or will find in the buffer; undefined before the first answer. */
   #cut: MutableCut | undefined
-  readonly #buffer: { readonly event: WatchEvent; readonly bytes: number }[] = []
+  readonly #buffer: Held[] = []
   #bufferBytes = 0
   readonly #takers: Taker[] = []
   #end: { readonly error?: unknown } | undefined
@@ -61,7 +70,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
     this.#options = options
     const { since, signal } = options
     if (since === 'start') this.#cut = new Map()
-    else if (since !== 'now') this.#cut = copyOf(since)
+    else if (since !== 'now') this.#cut = copyOfCut(since, 'since')
     this.started = new Promise<Cut>((resolve, reject) => {
       this.#resolveStarted = resolve
       this.#rejectStarted = reject
@@ -86,6 +95,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
     if (held !== undefined) {
       this.#bufferBytes -= held.bytes
       this.#goOn()
+      this.#seen(held)
       return Promise.resolve({ done: false, value: held.event })
     }
     if (this.#end === undefined)
@@ -141,27 +151,47 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
         return
       }
       case 'caughtUp':
-        this.#take({ kind: told.kind, applied: told.applied }, bytes)
+        // Later ones name only what has changed, and the consumer needs the whole.
+        raiseAll(this.#mutableCut(), told.applied)
+        this.#take({ kind: told.kind, applied: new Map(this.#mutableCut()) }, bytes)
         return
-      case 'resync': {
-        const message = 'the server no longer has all that this watch has not seen; watch anew, since "start"'
-        this.#finish({ error: new TidingsError('ERR_SERVER', message) })
-      }
+      case 'resync':
+        this.#cut = new Map()
+        this.#take({ kind: told.kind }, bytes)
+        return
     }
   }
 
+  #mutableCut(): MutableCut {
+    return (this.#cut ??= new Map())
+  }
+
   #take(event: WatchEvent, bytes: number): void {
-    const cut = (this.#cut ??= new Map())
-    if (event.kind === 'update') raise(cut, event.version.origin, event.version.timestamp)
-    else raiseAll(cut, event.applied)
+    if (event.kind === 'update') raise(this.#mutableCut(), event.version.origin, event.version.timestamp)
+    const held: Held = { event, bytes, shownBy: (this.#own ?? this.#options.session).origin }
     const taker = this.#takers.shift()
     if (taker !== undefined) {
+      this.#seen(held)
       taker.resolve({ done: false, value: event })
       return
     }
-    this.#buffer.push({ event, bytes })
+    // Of two bookmarks in a row the first says nothing more.
+    if (event.kind === 'caughtUp' && this.#buffer.at(-1)?.event.kind === 'caughtUp') {
+      this.#bufferBytes -= this.#buffer.pop()?.bytes ?? 0
+    }
+    this.#buffer.push(held)
     this.#bufferBytes += bytes
     if (this.#buffer.length >= bufferEventsMax || this.#bufferBytes >= bufferBytesMax) this.#fallBehind()
+  }
+
+  /** The consumer gets it now: from here on it belongs to what the client has seen (R9). */
+  #seen({ event, shownBy }: Held): void {
+    if (event.kind !== 'update') return
+    const { cut } = this.#options
+    cut.learn(event.version, shownBy)
+    for (const key of event.conflict ?? []) {
+      for (const version of versionsOfKey(key)) cut.learn(version, shownBy)
+    }
   }
 
   #fallBehind(): void {
@@ -223,12 +253,16 @@ export interface WatchOptions {
   /** The client's own, which the watch shares until it falls behind. */
   readonly session: Session
   readonly openSession: () => Session
+  /** What the client has seen. */
+  readonly cut: SessionCut
   readonly ended: (watch: Watch) => void
 }
 
-function copyOf(cut: GivenCut): MutableCut {
-  // Origins are checked by the server that is asked.
-  return new Map((cut instanceof Map ? [...cut] : Object.entries(cut)) as [Origin, number][])
+interface Held {
+  readonly event: WatchEvent
+  readonly bytes: number
+  /** The server that pushed it. */
+  readonly shownBy: Origin | undefined
 }
 
 interface Taker {

@@ -1,12 +1,14 @@
 import type {
   ReadValue,
   ToldKeyVersions,
+  ToldMissingEntry,
   ToldSibling,
   ToldStatus,
   ToldStory,
   ToldWaiting,
 } from '../protocol/client-results.ts'
 import { cutToWire, versionToWire } from '../protocol/wire-forms.ts'
+import type { TidingsError } from './tidings-error.ts'
 import type { WatchEvent } from './watch.ts'
 
 /**
@@ -58,7 +60,21 @@ export const wireResult = {
     missing: missing.map(missingVersion),
   }),
 
+  missingEntry: ({ version, ...rest }: ToldMissingEntry): object => ({
+    version: versionToWire(version),
+    ...rest,
+  }),
+
+  /** What a program needs of an error: `request` is what retries a write that may have happened. */
+  error: ({ code, definite, data, request }: TidingsError): object => ({
+    code,
+    definite,
+    data,
+    ...(request === undefined ? {} : { request }),
+  }),
+
   event: (event: WatchEvent): object => {
+    if (event.kind === 'resync') return event
     if (event.kind === 'caughtUp') return { kind: event.kind, applied: cutToWire(event.applied) }
     const { kind, version, writes, conflict } = event
     const told = conflict === undefined ? {} : { conflict: conflict.map(keyVersions) }

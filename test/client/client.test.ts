@@ -201,24 +201,6 @@ describe('connecting', () => {
 })
 
 describe('a connection that breaks', () => {
-  it('leaves the outcome of a write unknown, which is never sent again, and later requests go to the next', async () => {
-    const breaking = await FakeServer.start(({ method }, socket) => {
-      if (method === 'hello') return greeting
-      socket.destroy()
-      return undefined
-    })
-    const next = await FakeServer.start(({ method }) => {
-      if (method === 'hello') return { ...greeting, server: '8' }
-      return { key: 'x', found: false }
-    })
-    const client = await clientOf([breaking, next])
-    await expect(client.write('x', 1)).rejects.toMatchObject({ code: 'ERR_CONNECTION_LOST', definite: false })
-    // Not sent yet: it waits for the next connection.
-    expect(await client.read('x')).toEqual({ key: 'x', found: false })
-    expect(next.asked.map(({ method }) => method)).toEqual(['hello', 'read'])
-    expect(client.state).toMatchObject({ status: 'connected', server: '8' })
-  })
-
   it('says of requests that could not be sent in time that they were not carried out', async () => {
     const server = await RunningServer.start()
     const client = await clientOf([server], { timeoutMs: 100 })

@@ -70,6 +70,35 @@ describe('tidings client', () => {
     })
   })
 
+  it('takes piped input as commands where the server is named, and gives the client no name', async () => {
+    const server = await RunningServer.start()
+    const run = await tidings(['client', `${server.port}`], { input: 'write x lost\nread x\n' })
+    expect(run).toEqual({ code: 0, stdout: 'wrote x = lost (1@1)\nx = lost (1@1)\n', stderr: '' })
+    expect(server.events.some(({ kind }) => kind === 'clientJoined')).toBe(false)
+  })
+
+  it('writes the empty text that a shell has made of ""', async () => {
+    const { port } = await RunningServer.start()
+    const run = await tidings(['client', `${port}`, 'write', 'x', '', '--json'])
+    expect(run).toMatchObject({ code: 0, stderr: '' })
+    const read = await tidings(['client', `${port}`, 'read', 'x'])
+    expect(read).toMatchObject({ code: 0, stdout: 'x = "" (1@1)\n' })
+  })
+
+  it('R9: waits for what a session elsewhere has seen, and ends with exit code 4 where it does not come in time', async () => {
+    const { port } = await RunningServer.start()
+    const written = await tidings(['client', `${port}`, 'write', 'x', 'lost', '--json'])
+    const { version } = JSON.parse(written.stdout) as { version: [number, string] }
+    const seen = JSON.stringify({ [version[1]]: version[0] })
+    const [read, late] = await Promise.all([
+      tidings(['client', `${port}`, 'read', 'x', '--after', seen]),
+      tidings(['client', `${port}`, 'read', 'x', '--after', '{"9~a":7}', '--timeout', '300']),
+    ])
+    expect(read).toMatchObject({ code: 0, stdout: 'x = lost (1@1)\n' })
+    expect(late).toMatchObject({ code: 4, stdout: '' })
+    expect(late.stderr).toContain('7@9')
+  })
+
   it('takes from the environment what no flag gives, and asks for nothing', async () => {
     const server = await RunningServer.start()
     const env = { TIDINGS_SERVERS: `${server.port}`, TIDINGS_CLIENT_ID: 'alice', TIDINGS_TIMEOUT: '4000' }
@@ -87,14 +116,20 @@ describe('tidings client', () => {
     const file = join(folder, 'secret')
     writeFileSync(file, `${secret}\n`)
     chmodSync(file, 0o600)
-    const [inside, outside] = await Promise.all([
+    const wrongFile = join(folder, 'wrong')
+    writeFileSync(wrongFile, 'some other long secret\n')
+    chmodSync(wrongFile, 0o600)
+    const [inside, outside, wrong] = await Promise.all([
       tidings(['client', `${port}`, 'write', 'x', '1', '--secret-file', file]),
       tidings(['client', `${port}`, 'write', 'x', '2']),
+      tidings(['client', `${port}`, 'write', 'x', '3', '--secret-file', wrongFile]),
     ])
     rmSync(folder, { recursive: true })
     expect(inside).toMatchObject({ code: 0, stderr: '' })
     expect(outside.code).toBe(3)
     expect(outside.stderr).toContain('secret')
+    expect(wrong.code).toBe(3)
+    expect(wrong.stderr).toContain('secret')
   })
 
   it.each<[title: string, words: readonly string[], code: number, said: string]>([
@@ -129,6 +164,7 @@ describe('tidings client', () => {
       2,
       'error: --timeout is in milliseconds, from 1 to 60000, and not "5s"',
     ],
+    ['a cut that is none', ['1', 'status', '--after', '{"x":1}'], 2, 'error: --after needs a cut'],
     [
       'a secret file that is not there',
       ['1', '--secret-file', '/nowhere', 'status'],

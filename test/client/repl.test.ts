@@ -9,22 +9,27 @@ import { JsonPresentation } from '../../src/client/json-presentation.ts'
 import { PeoplePresentation, type Output, type Presentation } from '../../src/client/presentation.ts'
 import { Repl, type ReplOptions } from '../../src/client/repl.ts'
 import { FakeTerminal } from '../terminal/fake-terminal.ts'
-import { closing, endAll, RunningServer, until } from './running-server.ts'
+import { meshed, ServerProcess, stopServers, freePorts } from '../integration/processes.ts'
+import { closing, endAll, FakeServer, greetingOf, Refusal, RunningServer, until } from './running-server.ts'
 
 const stateFolder = mkdtempSync(join(tmpdir(), 'tidings-'))
 afterEach(endAll)
-afterAll(() => rmSync(stateFolder, { recursive: true }))
+afterAll(async () => {
+  await stopServers()
+  rmSync(stateFolder, { recursive: true })
+})
 
 const paint = new Chalk({ level: 0 })
 
 function optionsFor(
-  servers: readonly RunningServer[],
+  servers: readonly { readonly address: string }[],
 ): Omit<ReplOptions, 'input' | 'output' | 'errorOutput'> {
   return {
     servers: servers.map(({ address }) => address),
     id: 'alice',
     timeoutMs: 5_000,
     secret: undefined,
+    cut: undefined,
     paint,
     presentationFor: (output) => new PeoplePresentation(output, { output: paint, errors: paint }),
     environment: { XDG_STATE_HOME: stateFolder },
@@ -48,7 +53,11 @@ function collected(stream: PassThrough): () => string {
 }
 
 /** Runs a prompt over piped lines until it ends. */
-async function piped(server: RunningServer, lines: readonly string[], more: Partial<ReplOptions> = {}) {
+async function piped(
+  server: { readonly address: string },
+  lines: readonly string[],
+  more: Partial<ReplOptions> = {},
+) {
   const [input, output, errorOutput] = [new PassThrough(), new PassThrough(), new PassThrough()]
   const [stdout, stderr] = [collected(output), collected(errorOutput)]
   const repl = new Repl({ ...optionsFor([server]), input, output, errorOutput, ...more })
@@ -94,6 +103,7 @@ describe('a prompt with piped input', () => {
 
   it.each([
     ['staus', 'error: there is no command "staus"; did you mean "status"?'],
+    ['put x 1', 'error: there is no command "put"; did you mean "write"?'],
     ['frobnicate', 'error: there is no command "frobnicate"; help lists the commands'],
     ['write', 'error: write needs a key: write <key> <value…>'],
     ['write x', 'error: write needs a value for x: write <key> <value…> ("" is an empty text)'],
@@ -145,6 +155,17 @@ describe('a prompt with piped input', () => {
     expect(code).toBe(2)
   })
 
+  it('says in a few lines how the server is, and what it keeps', async () => {
+    const server = await RunningServer.start()
+    const { stdout } = await piped(server, ['write x 1', 'delete y', 'status'])
+    const [, , server1, counts, kept] = stdout
+    expect(server1).toMatch(/^server 1 \(origin 1~\w+\), up \d+ m?s, clock 2, in memory$/)
+    expect(counts).toMatch(
+      /^1 key, 1 deleted, 0 conflicts, 0 updates waiting, 2 updates in the log \(\d+ bytes\)$/,
+    )
+    expect(kept).toBe('1 origin, 1 session (2 answers kept), 0 requests waiting for what they come after')
+  })
+
   it('does not begin where no server answers', async () => {
     const gone = await RunningServer.start()
     await gone.stop()
@@ -183,10 +204,10 @@ describe('a prompt with piped input', () => {
 })
 
 /** A prompt with somebody sitting at it. */
-function seated(servers: readonly RunningServer[]) {
+function seated(servers: readonly { readonly address: string }[], more: Partial<ReplOptions> = {}) {
   const terminal = new FakeTerminal({ columns: 100, rows: 20 })
   const { input, output } = terminal
-  const repl = new Repl({ ...optionsFor(servers), input, output, errorOutput: output })
+  const repl = new Repl({ ...optionsFor(servers), ...more, input, output, errorOutput: output })
   const ended = repl.run()
   const shows = async (line: string | RegExp) => {
     const matches = (row: string) => (typeof line === 'string' ? row === line : line.test(row))
@@ -278,6 +299,80 @@ describe('a prompt on a terminal', () => {
     terminal.type('\r')
     await shows('x: not found')
     expect(await leave()).toBe(1)
+  })
+
+  it('R9, R10: survives the kill of its server: it moves, says so in one line, and line and watch go on', async () => {
+    const ports = await freePorts(2)
+    const [first, second] = ports.map(
+      (port, place) =>
+        new ServerProcess({ id: `${place + 1}`, port, peers: ports.filter((other) => other !== port) }),
+    )
+    if (first === undefined || second === undefined) throw new Error('two servers were to be started')
+    await meshed([first, second])
+    const other = closing(await connect(second.address))
+    const { terminal, shows, leave } = seated([first, second])
+    await shows('alice@1>')
+    terminal.type('write x lost\r')
+    await shows('wrote x = lost (1@1)')
+    await until(async () => (await other.read('x')).found, 'it has come to the other server')
+    terminal.type('read ')
+    await shows(/^alice@1> read/)
+    await first.kill()
+    await shows(/^alice@2> read/)
+    await other.write('y', 'found')
+    await shows('applied y = found (2@2)')
+    terminal.type('x\r')
+    await shows('x = lost (1@1)')
+    const [, ...rows] = terminal.rows()
+    const moved = `the connection to ${first.address} broke (the server closed it); moved to server 2 at ${second.address}`
+    const said = rows.join('').replaceAll('connection reset', 'the server closed it')
+    expect(said).toContain(moved)
+    expect(said).not.toContain('error')
+    expect(said.match(/moved to/g)).toHaveLength(1)
+    expect(await leave()).toBe(0)
+  })
+
+  it('R10: sends a write under way again to where it moves, and says in plain words what is not known', async () => {
+    const first = await FakeServer.start(({ method }) => {
+      if (method === 'hello') return greetingOf('1')
+      if (method === 'watch') return { watch: 1, applied: {} }
+      void first.close()
+      return undefined
+    })
+    const second = await FakeServer.start(({ method, params }) => {
+      if (method === 'hello') return greetingOf('2')
+      if (method === 'watch') return { watch: 1, applied: {} }
+      return params.key === 'x'
+        ? new Refusal(-32007, { definite: false })
+        : { key: 'y', version: [2, '2~fake'] }
+    })
+    const { terminal, shows, leave } = seated([first, second])
+    await shows('alice@1>')
+    terminal.type('write x lost\r')
+    await shows(/^error: it is not known whether this write was carried out/)
+    terminal.type('write y found\r')
+    await shows('wrote y = found (2@2)')
+    expect(second.askedFor('write')).toMatchObject([
+      { key: 'x', request: { retry: true } },
+      { key: 'y', request: { number: 2 } },
+    ])
+    expect(await leave()).toBe(5)
+  })
+
+  it('R9: says in plain words what is lost, and goes on without it', async () => {
+    const missing = [{ version: [1, '1~a'], server: '1', holders: [], lost: true }]
+    const server = await FakeServer.start(({ method, params }) => {
+      if (method === 'hello') return greetingOf('2')
+      if (method === 'watch') return { watch: 1, applied: {} }
+      return 'after' in params ? new Refusal(-32001, { definite: true, missing }) : { key: 'x', found: false }
+    })
+    const { terminal, shows, leave } = seated([server], { cut: { '1~a': 1 } })
+    await shows('alice@2>')
+    terminal.type('read x\r')
+    await shows(/^1@1 is lost: you had seen it, and no server has it any more/)
+    terminal.type('read x\r')
+    await shows('x: not found')
+    await leave()
   })
 
   it('leaves with exit code 130 at Ctrl-C on an empty line, and only abandons a line that is not empty', async () => {

@@ -66,10 +66,21 @@ export class RunningServer {
   }
 }
 
-interface Asked {
+export interface Asked {
   readonly id: number
   readonly method: string
   readonly params: { readonly [name: string]: unknown }
+}
+
+/** An error as an answer: its code, and what stands in its data. */
+export class Refusal {
+  readonly code: number
+  readonly data: object
+
+  constructor(code: number, data: object = {}) {
+    this.code = code
+    this.data = data
+  }
 }
 
 /** Somebody who listens and answers just what the test says. */
@@ -86,8 +97,14 @@ export class FakeServer {
     this.port = (listener.address() as AddressInfo).port
   }
 
-  /** @param answer the result of a request; undefined for none at all. May break the connection instead. */
-  static async start(answer: (asked: Asked, socket: Socket) => object | undefined): Promise<FakeServer> {
+  /**
+   * @param answer the result of a request, or the error; undefined for none at all. May break the connection instead.
+   * @param port of an earlier one, to come back in its place.
+   */
+  static async start(
+    answer: (asked: Asked, socket: Socket) => object | undefined,
+    port = 0,
+  ): Promise<FakeServer> {
     const sockets = new Set<Socket>()
     const listener = createServer((socket) => {
       sockets.add(socket)
@@ -100,17 +117,35 @@ export class FakeServer {
           const asked = JSON.parse(line) as Asked
           fake.asked.push(asked)
           const result = answer(asked, socket)
-          if (result !== undefined)
-            socket.write(`${JSON.stringify({ jsonrpc: '2.0', id: asked.id, result })}\n`)
+          if (result === undefined) continue
+          const outcome =
+            result instanceof Refusal
+              ? { error: { code: result.code, message: 'no', data: result.data } }
+              : { result }
+          socket.write(`${JSON.stringify({ jsonrpc: '2.0', id: asked.id, ...outcome })}\n`)
         }
       })
     })
     await new Promise<void>((resolve) => {
-      listener.listen({ host: '127.0.0.1', port: 0 }, resolve)
+      listener.listen({ host: '127.0.0.1', port }, resolve)
     })
     const fake = new FakeServer(listener, sockets)
     running.push(() => fake.close())
     return fake
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`
+  }
+
+  /** What was asked by one method, in its order. */
+  askedFor(method: string): readonly Asked['params'][] {
+    return this.asked.filter((asked) => asked.method === method).map(({ params }) => params)
+  }
+
+  /** Breaks all connections, without a word. */
+  drop(): void {
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   async close(): Promise<void> {
@@ -121,13 +156,18 @@ export class FakeServer {
   }
 }
 
+/** What a server of a certain id answers to `hello`. */
+export function greetingOf(server: string, applied: { readonly [origin: string]: number } = {}): object {
+  return { server, origin: `${server}~fake`, protocol: 1, applied }
+}
+
 /** What a server answers to `hello`. */
 export const greeting = { server: '9', origin: '9~fake', protocol: 1, applied: {} }
 
 /** Resolves once a condition that events of this process bring about is true; looks again at every turn. */
-export async function until(isTrue: () => boolean, what: string): Promise<void> {
+export async function until(isTrue: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const start = performance.now()
-  while (!isTrue()) {
+  while (!(await isTrue())) {
     if (performance.now() - start > 20_000) throw new Error(`waited 20 s in vain until ${what}`)
     await new Promise((resolve) => {
       setTimeout(resolve, 5)
