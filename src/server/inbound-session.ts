@@ -383,10 +383,6 @@ export class InboundSession {
     hello: PeerHelloParams,
     to: { readonly id: JsonRpcId; readonly batch: Batch | undefined },
   ): void {
-    if (hello.protocol !== protocolVersion) {
-      const message = `this server speaks protocol ${protocolVersion}, and server ${hello.server} speaks ${hello.protocol}`
-      throw protocolError('protocolVersion', `${message}; run the same release on both`)
-    }
     this.#authorise(hello.token, 'peer')
     this.#role = 'peer'
     this.#connection.trust(peerLineBytesMax)
