@@ -13,7 +13,7 @@ import { serverOf, showVersion, type ServerId } from '../replica/version.ts'
 import type { ReplicaCall } from './client-messages.ts'
 import { invalidParams, ProtocolError, protocolError } from './errors.ts'
 import { encodeError, encodeNotice, encodeResponse, type JsonRpcId } from './json-rpc.ts'
-import { missingNamedMax, protocolVersion, replyBytesMax } from './limits.ts'
+import { protocolVersion, replyBytesMax } from './limits.ts'
 import { cutToWire, show, siblingToWire, versionToWire, type Member } from './wire-forms.ts'
 
 /**
@@ -114,7 +114,7 @@ export function encodeResult(
     case 'why':
       return storyToWire(result.story)
     case 'notCaughtUp':
-      throw notCaughtUp(result.missing, call)
+      throw notCaughtUp(result, call)
     case 'refused':
       throw refusal(result.reason, call)
   }
@@ -214,23 +214,23 @@ function missingToWire({ version, keys, waitsHere, holders, heldHolders, link }:
   return { version: versionToWire(version), ...known, waitsHere, holders, heldHolders, link }
 }
 
-/** −32001: what is missing, who has it, and what to try. What is lost comes first: only its asker can end that. */
-function notCaughtUp(missing: readonly MissingEntry[], call: ReplicaCall): ProtocolError {
-  const lost = missing.filter((entry) => entry.lost)
-  const ordered = [...lost, ...missing.filter((entry) => !entry.lost)]
-  const named = ordered.slice(0, missingNamedMax)
-  const more = ordered.length - named.length
-  const told = ordered.slice(0, 3).map(missingInWords)
-  if (ordered.length > told.length) told.push(`and ${ordered.length - told.length} more`)
+/** −32001: what is missing, who has it, and what to try. */
+function notCaughtUp(
+  { missing, more }: Extract<ClientResult, { method: 'notCaughtUp' }>,
+  call: ReplicaCall,
+): ProtocolError {
+  const told = missing.slice(0, 3).map(missingInWords)
+  const untold = missing.length - told.length + more
+  if (untold > 0) told.push(`and ${untold} more`)
   const time = 'timeoutMs' in call.request ? ` within ${call.request.timeoutMs} ms` : ''
   const message =
     `this server has not applied ${told.join(', ')}` +
-    (lost.length > 0
+    (missing.some((entry) => entry.lost)
       ? '; leave what is lost out of `after`'
       : `${time}; ask again with a longer \`timeout\`, or ask another server`)
   return protocolError('notCaughtUp', message, {
     data: {
-      missing: named.map(missingEntryToWire),
+      missing: missing.map(missingEntryToWire),
       ...(more === 0 ? {} : { more }),
     },
   })

@@ -175,7 +175,7 @@ export const pingTimeoutMs = 1_000
 // ── sessions and retries ─────────────────────────────────────────────────────────────────────────────────
 
 /** Missing versions that one error names. It counts the others: nobody can do more about a thousand than about these. */
-export const missingNamedMax = 100
+export const missingNamedMax = defaultLimits.missingNamedMax
 
 // The following are the replica's, and stand with their reasons in `defaultLimits`.
 

@@ -243,6 +243,12 @@ export class CatchUp {
     return [...this.#peers.values()].filter((view) => covers(view.applied, version)).map((view) => view.id)
   }
 
+  /** Whether any connected server has told that it applied a version. */
+  hasHolder(version: Version): boolean {
+    for (const view of this.#peers.values()) if (covers(view.applied, version)) return true
+    return false
+  }
+
   /** Whether a lab holds the link on which a server sends to this one, so that it is asked for nothing. */
   isHeld(id: ServerId): boolean {
     return this.#peers.get(id)?.link.state === 'held'

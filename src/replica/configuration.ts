@@ -31,6 +31,8 @@ export interface Limits {
   readonly parkedMax: number
   /** Their bytes, counted as those of updates are. */
   readonly parkedBytesMax: number
+  /** Missing versions that one answer names: people read it, and whoever asks must not be able to make it long. */
+  readonly missingNamedMax: number
 }
 
 /** How much is kept to recognise retried requests (R10). */
@@ -76,6 +78,7 @@ export const defaultLimits: Limits = {
   parkedMax: 65_536,
   // As much as may wait of updates; a request holds its values and its cut.
   parkedBytesMax: 64 << 20,
+  missingNamedMax: 100,
 }
 
 export const defaultTiming: Timing = {

@@ -165,7 +165,13 @@ export type ClientResult =
   | { readonly method: 'waiting'; readonly waiting: readonly WaitingReport[] }
   | { readonly method: 'why'; readonly story: Story }
   /** What the request was to come after has not been applied here in time (R9); nothing was changed. */
-  | { readonly method: 'notCaughtUp'; readonly missing: readonly MissingEntry[] }
+  | {
+      readonly method: 'notCaughtUp'
+      /** What is lost before all else, and of many, the first. */
+      readonly missing: readonly MissingEntry[]
+      /** How many more there are. */
+      readonly more: number
+    }
   /** The request was understood and cannot be done; nothing was changed by it. */
   | { readonly method: 'refused'; readonly reason: RefusalReason }
 

@@ -76,6 +76,8 @@ export class Replica {
   #nowMs = 0
   #sweptMs = 0
   #enquiredMs = -1
+  /** How many of the parked requests were looked at before the present look; the next goes on there. */
+  #enquiredUpTo = 0
   #examined = 0
 
   /** @param recovered what a disk has kept, where there is one; also where it was empty. */
@@ -359,19 +361,32 @@ export class Replica {
   }
 
   #refuseExpired(output: MutableOutput): void {
-    const countMax = this.#configuration.limits.appliedPerStepMax
-    for (const { client, id, after } of this.#parked.takeExpired(this.#nowMs, countMax)) {
-      const result = { method: 'notCaughtUp', missing: this.#missingEntries(after) } as const
-      output.reply.push({ client, id, result })
+    let entriesLeft = examinedEntriesMax
+    while (entriesLeft > 0) {
+      const [expired] = this.#parked.takeExpired(this.#nowMs, 1)
+      if (expired === undefined) return
+      const { client, id, after } = expired
+      entriesLeft -= 1 + after.size
+      output.reply.push({ client, id, result: this.#notCaughtUp(after, () => false) })
     }
   }
 
-  #missingEntries(after: Cut, isLost: (version: Version) => boolean = () => false): readonly MissingEntry[] {
-    return [...this.#uncovered(after)].map((version) => ({
-      version,
-      holders: this.#catchUp.holdersOf(version),
-      lost: isLost(version),
-    }))
+  /** Names what is missing, what is lost before all else; of many, the first. */
+  #notCaughtUp(after: Cut, isLost: (version: Version) => boolean): ClientResult {
+    const { missingNamedMax } = this.#configuration.limits
+    const lost: MissingEntry[] = []
+    const missing: MissingEntry[] = []
+    let count = 0
+    for (const version of this.#uncovered(after)) {
+      count++
+      if (isLost(version)) {
+        if (lost.length < missingNamedMax) lost.push({ version, holders: [], lost: true })
+      } else if (missing.length < missingNamedMax) {
+        missing.push({ version, holders: this.#catchUp.holdersOf(version), lost: false })
+      }
+    }
+    const named = [...lost, ...missing].slice(0, missingNamedMax)
+    return { method: 'notCaughtUp', missing: named, more: count - named.length }
   }
 
   *#uncovered(after: Cut): Generator<Version, void, undefined> {
@@ -391,9 +406,18 @@ export class Replica {
     // Looking through all that is parked is for once a tick, and not for all of a large crowd.
     this.#enquiredMs = this.#nowMs
     const doubts: Doubt[] = []
-    let examined = 0
+    let entriesLeft = examinedEntriesMax
+    let index = 0
+    const first = this.#enquiredUpTo
+    this.#enquiredUpTo = 0
     for (const parked of this.#parked) {
-      if (examined++ === doubtsMax) break
+      if (index++ < first) continue
+      if (entriesLeft <= 0) {
+        // The next look begins where this one stopped.
+        this.#enquiredUpTo = index - 1
+        break
+      }
+      entriesLeft -= 1 + parked.after.size
       if (this.#anyLooksLost(parked.after)) doubts.push({ kind: 'request', parked })
     }
     for (const [number, watch] of this.#expectant) {
@@ -421,8 +445,8 @@ export class Replica {
     const { parked } = doubt
     if (!this.#anyLooksLost(parked.after) || !this.#parked.remove(parked)) return
     const { client, id, after } = parked
-    const missing = this.#missingEntries(after, (version) => this.#looksLost(version))
-    output.reply.push({ client, id, result: { method: 'notCaughtUp', missing } })
+    const result = this.#notCaughtUp(after, (version) => this.#looksLost(version))
+    output.reply.push({ client, id, result })
   }
 
   #anyLooksLost(after: Cut): boolean {
@@ -853,7 +877,7 @@ export class Replica {
   #isLost(version: Version): boolean {
     return (
       this.#buffer.find(version) === undefined &&
-      this.#catchUp.holdersOf(version).length === 0 &&
+      !this.#catchUp.hasHolder(version) &&
       !this.#catchUp.canIssue(version.origin)
     )
   }
@@ -955,14 +979,17 @@ const listedWaitingMax = 1_000
 const toldVersionsMax = 100
 const toldKeysMax = 100
 
-/** What an entry of a cut takes in memory. */
-const entryBytes = 32
+/** What an entry of a cut takes in memory: the name of an origin, and a place in a map. */
+const entryBytes = 100
 
 /** What came while a snapshot was taken in: so much of it is taken up in one step. */
 const heldPerStepMax = 256
 
-/** Requests that are looked at for one enquiry; the rest waits until some of these are answered. */
-const doubtsMax = 1_000
+/**
+ * Entries of the cuts of parked requests that one step looks at, to answer those whose time is up and to find those that
+ * wait for what is lost: a few milliseconds. The rest has its turn in the next.
+ */
+const examinedEntriesMax = 20_000
 
 const nothing: Cut = new Map()
 

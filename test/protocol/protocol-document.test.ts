@@ -66,7 +66,7 @@ function checkResult(method: string, result: unknown): void {
 function refusalBehind(error: ProtocolError): ClientResult | undefined {
   switch (error.code) {
     case errorTable.notCaughtUp.code:
-      return { method: 'notCaughtUp', missing: checkMissing(error) }
+      return { method: 'notCaughtUp', missing: checkMissing(error), more: 0 }
     case errorTable.outcomeUnknown.code:
       return { method: 'refused', reason: 'outcomeUnknown' }
     case errorTable.invalidParams.code:

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Cut } from '../../src/replica/cut.ts'
 import type { ClientResult, MissingEntry } from '../../src/replica/messages.ts'
-import type { ServerId } from '../../src/replica/version.ts'
+import type { Origin, ServerId } from '../../src/replica/version.ts'
 import { Mesh } from './mesh.ts'
 import { originOf, versionOf } from './update-builder.ts'
 
@@ -132,6 +132,20 @@ describe('a request that comes after a cut', () => {
     read(mesh, '2', 'x', cut({ '1': 1 }))
     mesh.run(1_000)
     expect(answersOf(mesh, '2').at(-1)).toMatchObject({ values: [{ winner: { value: 'by way of 3' } }] })
+  })
+
+  it('names a hundred missing versions, what is lost before all else, and counts the others (R9)', () => {
+    const mesh = threeServers()
+    mesh.hold('1', '3')
+    mesh.write('1', 'x', 'still to come')
+    mesh.run(100)
+    const lost = Array.from({ length: 150 }, (_, index) => [`9~${index}` as Origin, 1] as const)
+    read(mesh, '3', 'x', new Map([[originOf('1'), 1], ...lost]))
+    mesh.run(50)
+    const missing = missingAt(mesh, '3') ?? []
+    expect(missing).toHaveLength(100)
+    expect(missing.every((entry) => entry.lost)).toBe(true)
+    expect(answersOf(mesh, '3').at(-1)).toMatchObject({ more: 51 })
   })
 
   it('is refused where as many wait as may (R9)', () => {
