@@ -6,8 +6,9 @@ import { ClaimFailed, Claims, NotSeen } from './claims.ts'
 import { Columns, columnsWidthMin } from './columns.ts'
 import { Interruption } from './interruption.ts'
 import { NarrowPage } from './narrow-page.ts'
+import { participants } from './phrases.ts'
 import type { Stage } from './stage.ts'
-import { participants, tellStory } from './story.ts'
+import { tellStory } from './story.ts'
 
 interface Flags {
   readonly terminals?: true
@@ -52,7 +53,7 @@ async function play(flags: Flags): Promise<number> {
   }
   const story = async (): Promise<number> => {
     const startedMs = performance.now()
-    await tellStory(await cast.start(), { stage, claims, say })
+    await tellStory(await cast.start(), { stage, claims, say, cast })
     const seconds = ((performance.now() - startedMs) / 1_000).toFixed(1)
     await say(['', paint.green(`${claims.summary()}, in ${seconds} s on three servers`)])
     return 0

@@ -10,22 +10,25 @@ import { ownCommand, ownEnvironment } from './own-command.ts'
  */
 export class ServerProcess {
   readonly id: string
+  /** The servers that it was told of. */
+  readonly peers: readonly string[]
   readonly #child: ChildProcess
   readonly #events: ServerEvent[] = []
   readonly #waits = new Set<Wait>()
-  readonly #exited: Promise<void>
+  /** Resolves when the process has ended, and all that it had told has been taken. */
+  readonly gone: Promise<void>
   #complaint = ''
   #end: NotSeen | undefined
 
-  /** @param options.peers addresses of servers that run already; the others are found through them. */
-  constructor(options: { readonly id: string; readonly peers: readonly string[] }) {
+  constructor(options: ServerProcessOptions) {
     this.id = options.id
+    this.peers = options.peers
     const [file, ...words] = ownCommand(serverWords(options))
     this.#child = spawn(file, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: ownEnvironment(),
     })
-    this.#exited = new Promise((resolve) => {
+    this.gone = new Promise((resolve) => {
       this.#child.once('error', (error) => {
         this.#ended(`it could not be started: ${error.message}`)
         resolve()
@@ -96,11 +99,11 @@ export class ServerProcess {
   async stop(): Promise<void> {
     this.#child.kill('SIGTERM')
     const timer = setTimeout(() => this.kill(), politeMsMax)
-    await this.#exited
+    await this.gone
     clearTimeout(timer)
   }
 
-  /** Ends the process at once; for when there is no time to wait. */
+  /** Ends the process at once, with `kill -9`: it can do nothing about it. */
   kill(): void {
     this.#child.kill('SIGKILL')
   }
@@ -126,6 +129,16 @@ export class ServerProcess {
   }
 }
 
+interface ServerProcessOptions {
+  readonly id: string
+  /** Where to listen; 0 for any free port. */
+  readonly port: number
+  /** Addresses of servers that run already; the others are found through them. */
+  readonly peers: readonly string[]
+  /** Where the server keeps its data. */
+  readonly folder: string
+}
+
 interface Wait {
   offer(event: ServerEvent): void
   fail(error: NotSeen): void
@@ -138,13 +151,7 @@ const eventsQuoted = 8
 const complaintLengthMax = 2_000
 
 /** The words that start a server of a lab: everything is said, so that it asks nothing. */
-function serverWords({
-  id,
-  peers,
-}: {
-  readonly id: string
-  readonly peers: readonly string[]
-}): readonly string[] {
-  const where = ['--host', '127.0.0.1', '--port', '0', '--peers', peers.join(' ')]
-  return ['server', '--id', id, ...where, '--durability', 'memory', '--lab', '--json']
+function serverWords({ id, port, peers, folder }: ServerProcessOptions): readonly string[] {
+  const where = ['--host', '127.0.0.1', '--port', `${port}`, '--peers', peers.join(' ')]
+  return ['server', '--id', id, ...where, '--data', folder, '--durability', 'sync', '--lab', '--json']
 }

@@ -2,27 +2,41 @@
  * The story that every part of Tidings has to be able to tell, played on three real servers.
  *
  * Nothing is printed that has not been seen: each line follows a claim that was held against what the servers told
- * or answered. What happens is brought about by holding and releasing links, never by waiting for some time.
+ * or answered. What happens is brought about by holding and releasing links and by ending processes, never by waiting
+ * for some time.
  */
-import { showVersion, type ReadValue, type ToldMissing, type Version } from '../client/client.ts'
+import { showVersion, TidingsError, type Version } from '../client/client.ts'
 import { storyText } from '../client/story-text.ts'
-import { compareVersions } from '../replica/version.ts'
-import type { ServerEvent } from '../server/narrator.ts'
-import { joined, type Player } from './cast.ts'
+import { joined, type Cast, type Servers } from './cast.ts'
 import type { Claims } from './claims.ts'
+import {
+  alice,
+  atAllServers,
+  bob,
+  central,
+  east,
+  entry,
+  message,
+  sentences,
+  serverNamed,
+  west,
+} from './phrases.ts'
 import { poll } from './poll.ts'
-import type { Message, Note, Participant, Stage, Tone } from './stage.ts'
-
-const alice: Participant = { name: 'Alice', place: 'at server 1' }
-const west: Participant = { name: 'server 1', place: 'west' }
-const central: Participant = { name: 'server 2', place: 'central' }
-const east: Participant = { name: 'server 3', place: 'east' }
-const bob: Participant = { name: 'Bob', place: 'at server 2' }
-
-/** In the order in which they stand on the page. */
-export const participants: readonly Participant[] = [alice, west, central, east, bob]
-
-const servers: readonly Participant[] = [west, central, east]
+import {
+  agree,
+  applied,
+  found,
+  heldBack,
+  isApplied,
+  isConflict,
+  isLeaving,
+  isRecovered,
+  isTaken,
+  isWaiting,
+  versionOf,
+  whose,
+} from './sightings.ts'
+import type { Stage } from './stage.ts'
 
 /** What the story is told with. */
 export interface Telling {
@@ -30,9 +44,9 @@ export interface Telling {
   readonly claims: Claims
   /** Prints lines, and leaves the reader the time that was asked for. */
   readonly say: (lines: readonly string[]) => Promise<void>
+  /** Ends servers and starts them again. */
+  readonly cast: Cast
 }
-
-type Servers = readonly [Player, Player, Player]
 
 /**
  * Plays the whole story.
@@ -50,6 +64,7 @@ export async function tellStory(players: Servers, telling: Telling): Promise<voi
   await anEffectWaits(players, telling)
   await aCutIsNotAHold(players, telling)
   await aConflictIsShown(players, telling)
+  await aSessionMoves(await nothingIsLost(players, telling), telling)
 }
 
 async function everybodyHasIt([one, two, three]: Servers, { stage, claims, say }: Telling): Promise<void> {
@@ -262,110 +277,176 @@ async function aConflictIsShown([one, two, three]: Servers, { stage, claims, say
   await say(stage.together(atAllServers(entry('at', 'five', final))))
 }
 
-// ── what is checked ──────────────────────────────────────────────────────────────────────────────────────
-
-/** Claims of each server that it holds these values under these versions, at one moment, and nothing beside them. */
-async function agree(players: Servers, claims: Claims, values: readonly ReadValue[]): Promise<void> {
-  const keys = values.map(({ key }) => key)
-  for (const { client, process } of players) {
-    claims.same(`server ${process.id} holds ${keys.join(', ')}`, await client.readMany(keys), values)
+/** @returns the servers as they are after it: other processes, on the same folders. */
+async function nothingIsLost(players: Servers, { stage, claims, say, cast }: Telling): Promise<Servers> {
+  const [one, two, three] = players
+  await say(
+    stage.scene(
+      '5. Nothing acknowledged is lost',
+      'What a server acknowledges is on its disk by then. Both links from server 1 are held, so what Alice writes ' +
+        'is nowhere else, and as soon as it is acknowledged all three servers are ended at once, by kill -9.',
+    ),
+  )
+  for (const [peer, at] of [
+    ['2', central],
+    ['3', east],
+  ] as const) {
+    const { state } = await one.client.link(peer, { action: 'hold' })
+    claims.same(`the link from 1 to ${peer} is held`, state, 'held')
+    await say(stage.message({ ...message(west, `hold ${peer}`, at, '', 'lab'), isStopped: true }))
   }
+  const before = await one.client.readMany(['x', 'y', 'z', 'tea', 'at'])
+  const be = (await one.client.write('be', 'safe')).version
+  claims.same('the write of be is version 7@1', showVersion(be), '7@1')
+  for (const { client, process } of [two, three]) {
+    const nothing = { key: 'be', found: false }
+    claims.same(`server ${process.id} knows nothing of it`, await client.read('be'), nothing)
+  }
+  await cast.kill(players)
+  await say(stage.message(message(alice, 'write be safe', west, entry('be', 'safe', be))))
+  await say(stage.together(atAllServers('kill -9', 'lab')))
+
+  const after = await claims.happens('all three start again, and find each other', cast.startAgain(players))
+  const keysFound: number[] = []
+  for (const { process } of after) {
+    const told = await claims.happens('what its folder held', process.saw('its folder', isRecovered))
+    keysFound.push(told.keys)
+  }
+  claims.same('server 1 alone had the last write, and has it still', keysFound, [6, 5, 5])
+  await say(
+    stage.together([
+      { at: west, text: 'starts: 6 keys', tone: 'good' },
+      { at: central, text: 'starts: 5 keys', tone: 'good' },
+      { at: east, text: 'starts: 5 keys', tone: 'good' },
+    ]),
+  )
+  for (const player of after.slice(1)) {
+    await claims.happens(`server ${player.process.id} gets the last write`, applied(player, be))
+  }
+  await agree(after, claims, [...before, found('be', 'safe', be)])
+  for (const [index, { origin, process }] of after.entries()) {
+    claims.same(`server ${process.id} has a new origin`, origin === players[index]?.origin, false)
+    claims.same(
+      `nobody misses writes of server ${process.id}`,
+      process.events.some(({ kind }) => kind === 'restored'),
+      false,
+    )
+  }
+  await say(
+    stage.aside(
+      [
+        'All keys are there, with the versions that they had. Every start of a process is a new origin, so that no ' +
+          `version is given twice: server 1 was ${one.origin}, and is ${after[0].origin} now.`,
+      ],
+      'quiet',
+    ),
+  )
+  await say(stage.together(atAllServers(entry('be', 'safe', be))))
+  return after
 }
 
-function found(key: string, value: string, version: Version): ReadValue {
-  return { key, found: true, value, version }
-}
+async function aSessionMoves(
+  [one, two, three]: Servers,
+  { stage, claims, say, cast }: Telling,
+): Promise<void> {
+  await say(
+    stage.scene(
+      '6. A session moves, and takes along what it has seen',
+      'Alice has given her client two servers: 1, and 2 for when that fails. The links to server 2 are held, so her ' +
+        'write gets to server 3 alone. Then server 1 is ended. Watch what server 2 answers her.',
+    ),
+  )
+  const client = await cast.connect([one.address, two.address], { id: 'Alice', timeoutMs: patienceMs })
+  claims.same('the link from 1 to 2 is held', (await one.client.link('2', { action: 'hold' })).state, 'held')
+  await say(stage.message({ ...message(west, 'hold 2', central, '', 'lab'), isStopped: true }))
+  claims.same(
+    'the link from 3 to 2 is held',
+    (await three.client.link('2', { action: 'hold' })).state,
+    'held',
+  )
+  await say(stage.message({ ...message(east, 'hold 2', central, '', 'lab'), isStopped: true }))
 
-/**
- * Waits until a server applies a version.
- *
- * @param from the server that it has to come from; any where it is absent, for a push that is late is pulled.
- */
-function applied({ process }: Player, version: Version, from?: string): Promise<Applied> {
-  return process.saw(
-    `it applies ${showVersion(version)}${from === undefined ? '' : ` from server ${from}`}`,
-    (event): event is Applied =>
-      isApplied(event) && isSame(event.update, version) && (from ?? event.from) === event.from,
+  const request = { session: 'Alice', number: 1 }
+  const we = (await client.write('we', 'left', { request })).version
+  claims.same('the write of we is version 8@1', showVersion(we), '8@1')
+  await say(stage.message(message(alice, 'write we left', west, entry('we', 'left', we))))
+  await claims.happens('server 3 applies we', applied(three, we))
+  await say(stage.message(message(west, 'sends we', east, entry('we', 'left', we))))
+  await cast.kill([one])
+  await say(stage.note({ at: west, text: 'kill -9', tone: 'lab' }))
+
+  await claims.happens(
+    "Alice's client goes on at server 2",
+    poll({
+      what: "Alice's client",
+      ask: async () => client.state,
+      view: (state) => (state.status === 'connected' ? state.server : state.status),
+      expected: '2',
+    }),
+  )
+  const refusal = await claims.happens(
+    'server 2 names the version that it lacks, and who has it',
+    poll({
+      what: 'Alice, reading we at server 2',
+      ask: () => refusalOf(client.read('we')),
+      view: (error) => ({
+        code: error?.code,
+        missing: error?.missing.map(({ version, holders }) => ({ version: showVersion(version), holders })),
+      }),
+      expected: { code: 'ERR_NOT_CAUGHT_UP', missing: [{ version: '8@1', holders: ['3'] }] },
+    }),
+  )
+  await say(stage.message(message(alice, 'read we', central, 'lacks 8@1', 'waiting')))
+  await say(stage.message(message(central, 'not caught up', alice, 'is told why', 'waiting')))
+  await say(stage.aside([`Error: ${refusal?.message}.`], 'waiting'))
+
+  claims.same(
+    'the link from 3 to 2 is open',
+    (await three.client.link('2', { action: 'release' })).state,
+    'open',
+  )
+  await claims.happens('server 2 gets the write of server 1 from server 3', applied(two, we, '3'))
+  await say(stage.message(message(east, 'release 2', central, entry('we', 'left', we))))
+  claims.same('Alice reads her own write', await client.read('we'), found('we', 'left', we))
+  await say(stage.message(message(alice, 'read we', central, '')))
+  await say(stage.message(message(central, entry('we', 'left', we), alice, 'left')))
+
+  const again = await client.write('we', 'left', { request: { ...request, retry: true } })
+  claims.same('the same request has the same answer', again.version, we)
+  claims.same(
+    'server 2 took no write',
+    two.process.events.some(({ kind }) => kind === 'taken'),
+    false,
+  )
+  await say(stage.message(message(alice, 'same request', central, 'known: 8@1')))
+  await agree([two, three], claims, [found('we', 'left', we)])
+  await say(
+    stage.aside(
+      [
+        'Alice never sees less than she has seen, wherever she asks. Had the answer to her write been lost, her client ' +
+          'would have sent it again with the number it had; it is written once.',
+      ],
+      'quiet',
+    ),
+  )
+  await say(
+    stage.together([
+      { at: central, text: entry('we', 'left', we), tone: 'good' },
+      { at: east, text: entry('we', 'left', we), tone: 'good' },
+    ]),
   )
 }
 
-type Applied = Extract<ServerEvent, { kind: 'applied' }>
-
-function isApplied(event: ServerEvent): event is Applied {
-  return event.kind === 'applied'
-}
-
-function isTaken(version: Version) {
-  return (event: ServerEvent): event is Extract<ServerEvent, { kind: 'taken' }> =>
-    event.kind === 'taken' && isSame(event.update, version)
-}
-
-function isWaiting(version: Version) {
-  return (event: ServerEvent): event is Extract<ServerEvent, { kind: 'waiting' }> =>
-    event.kind === 'waiting' && isSame(event.update, version)
-}
-
-function isConflict(event: ServerEvent): event is Extract<ServerEvent, { kind: 'conflict' }> {
-  return event.kind === 'conflict'
-}
-
-function isLeaving(id: string) {
-  return (event: ServerEvent): event is Extract<ServerEvent, { kind: 'linkLost' }> =>
-    event.kind === 'linkLost' && event.peer === id
-}
-
-/** An update is a version too, with more to it. */
-function versionOf({ timestamp, origin }: Version): Version {
-  return { timestamp, origin }
-}
-
-function isSame(one: Version, other: Version): boolean {
-  return compareVersions(one, other) === 0
-}
-
-function heldBack({ version, link }: ToldMissing) {
-  const { state, queued } = link === 'absent' ? { state: link, queued: 0 } : link
-  return { version: showVersion(version), state, queued }
-}
-
-function whose({ keys, holders }: ToldMissing) {
-  return { keys, holders: [...holders].sort(byName) }
-}
-
-function byName(one: string, other: string): number {
-  return one.localeCompare(other)
-}
-
-// ── what is shown ────────────────────────────────────────────────────────────────────────────────────────
-
-/** Something said at one place and heard at another; what is heard is good news unless said otherwise. */
-function message(
-  from: Participant,
-  said: string,
-  to: Participant,
-  heard: string,
-  tone: Tone = 'good',
-): Message {
-  return {
-    from: { at: from, text: said, tone: tone === 'lab' ? tone : 'plain' },
-    to: { at: to, text: heard, tone },
+/** What a request is refused with; undefined where it is not. */
+async function refusalOf(request: Promise<unknown>): Promise<TidingsError | undefined> {
+  try {
+    await request
+    return undefined
+  } catch (error) {
+    if (error instanceof TidingsError) return error
+    throw error
   }
 }
 
-function serverNamed(id: string): Participant {
-  return servers.find(({ name }) => name === `server ${id}`) ?? { name: id }
-}
-
-/** Paragraphs as lines of one sentence each. */
-function sentences(paragraphs: readonly string[]): readonly string[] {
-  return paragraphs.flatMap((paragraph) => paragraph.split(/(?<=\.) (?=\p{Lu})/u))
-}
-
-function atAllServers(text: string, tone: Tone = 'good'): readonly Note[] {
-  return servers.map((at) => ({ at, text, tone }))
-}
-
-/** Such as `x = lost 1@1`. */
-function entry(key: string, value: string, version: Version): string {
-  return `${key} = ${value} ${showVersion(version)}`
-}
+/** How long Alice lets her client wait for an answer. */
+const patienceMs = 1_000

@@ -5,7 +5,7 @@ import { freePorts, isListeningSoon } from './ports.ts'
 import { Tmux, TmuxError } from './tmux.ts'
 
 /**
- * `tidings demo --terminals`: the cast of the story in five terminals, for people to play it themselves.
+ * `tidings demo --terminals`: the cast of the story in six terminals, for people to play it themselves.
  *
  * With tmux they are panes: of a tmux of their own, which ends, and everything in it, when its user leaves; or, inside
  * of tmux already, of a new window there. Without tmux it says what to type in which terminal.
@@ -40,12 +40,12 @@ interface Filling {
 
 const socketName = 'tidings-demo'
 const sessionName = 'tidings'
-/** Room for five, until somebody attaches with a terminal of another size. */
+/** Room for six, until somebody attaches with a terminal of another size. */
 const detachedSize = { columns: 200, rows: 50 }
 
 /** What to type where, for people who open the terminals themselves. */
 function instructions(cast: readonly Pane[]): readonly string[] {
-  const lines = ['There is no tmux here to open the terminals. Open five yourself, in this folder, and type:']
+  const lines = ['There is no tmux here to open the terminals. Open six yourself, in this folder, and type:']
   for (const [index, { title, words, hints }] of cast.entries()) {
     lines.push('', `Terminal ${index + 1} (${title}):`, `  ${typedCommand(words)}`)
     lines.push(...hints.map((hint) => (hint === '' ? '' : `    ${hint}`)))
@@ -76,7 +76,7 @@ async function openSession(filling: Filling): Promise<number> {
   }
   if (!process.stdin.isTTY || !process.stdout.isTTY) {
     print([
-      `${isOpen ? 'The panes are open already' : 'Five panes are open'}, in a tmux of their own.`,
+      `${isOpen ? 'The panes are open already' : 'Six panes are open'}, in a tmux of their own.`,
       `  look: tmux -L ${socketName} attach`,
       `  end:  tmux -L ${socketName} kill-server`,
     ])
@@ -100,7 +100,7 @@ async function openWindow(filling: Filling): Promise<number> {
   )
   const window = tmux.run('display-message', '-p', '-t', first, '#{window_id}')
   print([
-    `Five panes are open in the window "${sessionName}".`,
+    `Six panes are open in the window "${sessionName}".`,
     '  another pane: Ctrl-b and an arrow key',
     `  end all:      tmux kill-window -t ${window}`,
   ])
@@ -108,7 +108,7 @@ async function openWindow(filling: Filling): Promise<number> {
 }
 
 /**
- * Three servers side by side, and below them the two clients, once there is something to connect to.
+ * Three servers side by side, and below each its client, once there is something to connect to.
  *
  * @param open opens the first pane, with a command in it, and returns its id.
  * @returns the id of the first pane.
@@ -118,7 +118,7 @@ async function fill(
   { cast, ports }: Filling,
   open: (command: readonly string[]) => string,
 ): Promise<string> {
-  const [west, central, east, alice, bob] = cast
+  const [west, central, east, alice, bob, onlooker] = cast
   const entitle = (id: string, { title }: Pane): string => tmux.run('select-pane', '-t', id, '-T', title)
   const split = (beside: string, how: readonly string[], pane: Pane): string => {
     const id = tmux.run('split-window', ...printingPane, '-t', beside, ...how, ...paneCommand(pane))
@@ -136,7 +136,8 @@ async function fill(
     split(second, ['-h', '-l', '50%'], east)
     await Promise.all(ports.map(isListeningSoon))
     const below = split(first, ['-f', '-v', '-l', '45%'], alice)
-    split(below, ['-h', '-l', '50%'], bob)
+    const belowCentral = split(below, ['-h', '-l', '66%'], bob)
+    split(belowCentral, ['-h', '-l', '50%'], onlooker)
     tmux.run('select-pane', '-t', below)
     return first
   } catch (error) {

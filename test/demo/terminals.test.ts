@@ -25,14 +25,16 @@ describe('tidings demo --terminals', () => {
     expect(output).toMatch(
       /Terminal 1 \(server 1, west\):\n {2}npm run server -- --port \d+ --id 1 --peers "\d+ \d+"/,
     )
-    expect(output).toMatch(/Terminal 4 \(Alice, at server 1\):\n {2}npm run client -- \d+ --id Alice/)
+    expect(output).toMatch(/Terminal 4 \(Alice, at server 1\):\n {2}npm run client -- \d+ \d+ --id Alice/)
+    expect(output).toMatch(/Terminal 6 \(you, at server 3\):\n {2}npm run client -- \d+ --id onlooker/)
     expect(output).toContain('3. write y found')
     expect(output).toContain('5. write z glad')
+    expect(output).toContain('7. why z')
     expect(exitCode).toBe(0)
   })
 
   it.skipIf(!hasTmux)(
-    'with tmux it opens a pane for each of the five, and ending that tmux ends them',
+    'with tmux it opens a pane for each of the six, and ending that tmux ends them',
     async () => {
       const { exitCode, output } = await runDemo(['--terminals'], { env: { TMUX_TMPDIR: folder } })
       expect(output).toContain('tmux -L tidings-demo attach')
@@ -43,6 +45,7 @@ describe('tidings demo --terminals', () => {
         'server 3, east',
         'Alice, at server 1',
         'Bob, at server 2',
+        'you, at server 3',
       ])
       const pids = tmux('list-panes', '-F', '#{pane_pid}').split('\n').map(Number)
       expect(pids.filter(isRunning)).toEqual(pids)

@@ -7,6 +7,8 @@ import type { Replica } from '../../src/replica/replica.ts'
 import type { Update } from '../../src/replica/update.ts'
 import { makeOrigin, showVersion, type ServerId } from '../../src/replica/version.ts'
 import { LinkGate } from '../../src/server/link-gate.ts'
+import { MemoryDisk } from '../../src/storage/memory-store.ts'
+import { StageClient } from './stage-client.ts'
 import { durationMs, StageServer } from './stage-server.ts'
 
 /**
@@ -15,22 +17,30 @@ import { durationMs, StageServer } from './stage-server.ts'
  *
  * A directed link is a gate and behind it a wire. What a gate lets pass is on the wire, and is delivered, in the fixed
  * order of the links' names, once all commands of a block have been given: so the commands of one block happen
- * at the same time, and nobody has heard of the others'. A wire that is jammed keeps what is on it: unlike a held gate
- * it says so to nobody.
+ * at the same time, and nobody has heard of the others'. A wire that is jammed keeps what is on it, but for single
+ * messages that are made to `pass`: unlike a held gate it says so to nobody.
+ *
+ * A server that begins with a disk loses nothing when it crashes. Its commits are the real ones, and the disk is
+ * done with each before the next thing happens.
  *
  * What is said is collected as lines: `1| …` is what the operator of server 1 reads, `1> …` what the client at
- * server 1 is answered.
+ * server 1 is answered, and `alice@1> …` what Alice is, who takes a session along from server to server.
  */
 export class Stage {
   readonly #servers = new Map<ServerId, StageServer>()
   /** All that ever were; a server that crashed has no wires that are up. */
   readonly #links = new Map<string, Link>()
   readonly #runs = new Map<ServerId, number>()
+  /** Of servers that have one, also while they are down. */
+  readonly #disks = new Map<ServerId, MemoryDisk>()
+  readonly #backups = new Map<ServerId, MemoryDisk>()
+  readonly #people = new Map<string, StageClient>()
+  #hasDisks = false
   #limits: Limits = defaultLimits
   #lines: string[] = []
   /** Connections that are about to open or to close: a server finishes what it is saying first. */
-  readonly #soon: (() => void)[] = []
-  #timers: { readonly dueMs: number; readonly run: () => void }[] = []
+  readonly #soon: (() => void | Promise<void>)[] = []
+  #timers: { readonly dueMs: number; readonly run: () => void | Promise<void> }[] = []
   #nowMs = 0
 
   /**
@@ -38,39 +48,53 @@ export class Stage {
    *
    * @throws where a command makes no sense, or where `agree` finds that the servers do not.
    */
-  perform(commands: readonly string[]): readonly string[] {
+  async perform(commands: readonly string[]): Promise<readonly string[]> {
     this.#lines = []
     for (const command of commands) {
-      this.#obey(command)
-      this.#think()
+      await this.#obey(command)
+      await this.#think()
     }
-    this.#settle()
+    await this.#settle()
     return this.#lines
   }
 
-  #obey(command: string): void {
-    const [, server, order = ''] = /^(\w+): (.*)$/.exec(command) ?? []
+  async #obey(command: string): Promise<void> {
+    const [, name, server, order = ''] = /^(?:(\w+)@)?(\w+): (.*)$/.exec(command) ?? []
     if (server !== undefined) {
-      this.#serverOf(server).client(order)
+      const client = this.#clientAt(server, name)
+      client.connect(this.#serverOf(server))
+      client.obey(order)
       return
     }
     const [word = '', ...rest] = command.split(' ')
     switch (word) {
       case 'servers':
-        this.#begin(rest)
+        await this.#begin(rest)
         return
       case 'wait':
-        this.#pass(durationMs(rest))
+        await this.#pass(durationMs(rest))
         return
       case 'crash':
         for (const id of rest) this.#crash(id)
         return
       case 'start':
         for (const id of rest) this.#start(id)
-        for (const id of rest) this.#connectWithAll(id)
+        for (const id of rest) await this.#connectWithAll(id)
+        return
+      case 'backup':
+        for (const id of rest) this.#backups.set(id, this.#diskOf(id).copy())
+        return
+      case 'restore':
+        for (const id of rest) this.#restore(id)
+        return
+      case 'sever':
+        for (const name of rest) this.#personNamed(name).sever()
         return
       case 'jam':
         for (const name of rest) this.#link(name).isJammed = true
+        return
+      case 'pass':
+        for (const name of rest) this.#deliver(this.#link(name), 1)
         return
       case 'unjam':
         for (const name of rest) this.#link(name).isJammed = false
@@ -79,7 +103,7 @@ export class Stage {
         this.#forge(rest)
         return
       case 'agree':
-        this.#agree()
+        await this.#agree()
         return
       default:
         throw new Error(`there is no command ${JSON.stringify(command)}`)
@@ -88,21 +112,21 @@ export class Stage {
 
   // ── servers ────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** `1 2 3`, and where they are small, `buffer=2 page=1`: updates that fit into each. They find each other in silence. */
-  #begin(words: readonly string[]): void {
+  /**
+   * `1 2 3`, where they have disks `disks`, and where they are small, `buffer=2 page=1`: updates that fit into each.
+   * They find each other in silence.
+   */
+  async #begin(words: readonly string[]): Promise<void> {
     for (const word of words.filter((word) => word.includes('='))) {
-      const [name, number] = word.split('=')
-      const updatesMax = Number(number)
-      if (name === 'buffer') {
-        this.#limits = { ...this.#limits, buffer: { ...this.#limits.buffer, updatesMax } }
-      } else if (name === 'page') {
-        this.#limits = { ...this.#limits, page: { ...this.#limits.page, updatesMax } }
-      } else throw new Error(`there is no limit ${name}`)
+      const [name = '', number] = word.split('=')
+      if (!isLimit(name)) throw new Error(`there is no limit ${name}`)
+      this.#limits = { ...this.#limits, [name]: { ...this.#limits[name], updatesMax: Number(number) } }
     }
-    const ids = words.filter((word) => !word.includes('='))
+    this.#hasDisks = words.includes('disks')
+    const ids = words.filter((word) => word !== 'disks' && !word.includes('='))
     for (const id of ids) this.#start(id)
-    for (const id of ids) this.#connectWithAll(id)
-    this.#settle()
+    for (const id of ids) await this.#connectWithAll(id)
+    await this.#settle()
     this.#lines = []
   }
 
@@ -110,10 +134,12 @@ export class Stage {
     if (this.#servers.has(id)) throw new Error(`server ${id} is running`)
     const run = (this.#runs.get(id) ?? 0) + 1
     this.#runs.set(id, run)
+    if (this.#hasDisks && !this.#disks.has(id)) this.#disks.set(id, new MemoryDisk())
     const server = new StageServer({
       id,
       origin: makeOrigin({ server: id, incarnation: `run${run}` }),
       limits: this.#limits,
+      disk: this.#disks.get(id),
       print: (line) => this.#lines.push(line),
       send: (to, message) => this.#links.get(`${id}->${to}`)?.gate.send(message),
       refuse: (peer, reason) => {
@@ -126,11 +152,17 @@ export class Stage {
     })
     this.#servers.set(id, server)
     server.loop.push({ kind: 'tick', nowMs: this.#nowMs })
+    for (const { id: own, loop } of this.#servers.values()) {
+      const others = [...this.#runs.keys()].filter((other) => other !== own)
+      loop.push({ kind: 'members', ids: others, unidentified: 0 })
+    }
   }
 
   /** The process ends without a word. What was on its wires is gone, and so is its memory. */
   #crash(id: ServerId): void {
-    this.#serverOf(id)
+    const server = this.#serverOf(id)
+    for (const client of this.#people.values()) client.abandon(server)
+    this.#disks.get(id)?.crash()
     this.#servers.delete(id)
     for (const [name, link] of this.#links) {
       if (link.from !== id && link.to !== id) continue
@@ -141,18 +173,37 @@ export class Stage {
     }
   }
 
-  #connectWithAll(id: ServerId): void {
+  /** The folder of a server that is down is an older one from now on. */
+  #restore(id: ServerId): void {
+    const backup = this.#backups.get(id)
+    if (backup === undefined || this.#servers.has(id)) throw new Error(`server ${id} cannot be restored`)
+    this.#disks.set(id, backup.copy())
+  }
+
+  async #connectWithAll(id: ServerId): Promise<void> {
     for (const other of [...this.#servers.keys()].toSorted()) {
       if (other === id) continue
-      this.#connect(id, other)
-      this.#connect(other, id)
+      await this.#connect(id, other)
+      await this.#connect(other, id)
     }
+  }
+
+  // ── clients ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Somebody by name, or whoever has none and sits at that server. */
+  #clientAt(server: ServerId, name: string | undefined): StageClient {
+    const known = this.#people.get(name ?? server)
+    if (known !== undefined) return known
+    const print = (line: string): void => void this.#lines.push(line)
+    const client = new StageClient({ print, ...(name === undefined ? {} : { name }) })
+    this.#people.set(name ?? server, client)
+    return client
   }
 
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────
 
   /** `from` has dialled `to` and may send on the connection. */
-  #connect(from: ServerId, to: ServerId): void {
+  async #connect(from: ServerId, to: ServerId): Promise<void> {
     const [sender, receiver] = [this.#servers.get(from), this.#servers.get(to)]
     if (sender === undefined || receiver === undefined) return
     const name = `${from}->${to}`
@@ -163,7 +214,7 @@ export class Stage {
     receiver.loop.push({ kind: 'peerHeard', peer: from, origin: sender.origin })
     const applied = new Map(receiver.replica.applied)
     sender.loop.push({ kind: 'linkUp', peer: to, origin: receiver.origin, applied })
-    this.#think()
+    await this.#think()
     sender.roster.linkUp(to, 'to', addressOf(to))
     receiver.roster.linkUp(from, 'from', addressOf(from))
   }
@@ -217,8 +268,9 @@ export class Stage {
     server.roster.linkDown(peer, isSender ? 'to' : 'from', reason)
   }
 
-  #deliver(link: Link): boolean {
-    const messages = link.wire.splice(0)
+  /** @param count how many messages, the oldest first. */
+  #deliver(link: Link, count = Infinity): boolean {
+    const messages = link.wire.splice(0, count)
     for (const message of messages) {
       this.#serverOf(link.to).loop.push({ kind: 'message', from: link.from, message })
     }
@@ -244,8 +296,8 @@ export class Stage {
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Every server ticks as often as a real one does; what follows from a tick is delivered before the next. */
-  #pass(durationMs: number): void {
-    this.#settle()
+  async #pass(durationMs: number): Promise<void> {
+    await this.#settle()
     const untilMs = this.#nowMs + durationMs
     while (this.#nowMs < untilMs) {
       const tickMs = Math.min(this.#nowMs - (this.#nowMs % tickEveryMs) + tickEveryMs, untilMs)
@@ -254,26 +306,26 @@ export class Stage {
         if (due === undefined || due.dueMs > tickMs) break
         this.#timers = this.#timers.filter((timer) => timer !== due)
         this.#nowMs = due.dueMs
-        due.run()
-        this.#settle()
+        await due.run()
+        await this.#settle()
       }
       this.#nowMs = tickMs
       for (const server of this.#servers.values()) {
         server.loop.push({ kind: 'tick', nowMs: tickMs })
         if (tickMs % 1_000 === 0) server.narrator.refill()
       }
-      this.#settle()
+      await this.#settle()
     }
   }
 
   /** Delivers what is on the wires and has every server act on it, until nothing is left. */
-  #settle(): void {
+  async #settle(): Promise<void> {
     for (let turn = 0; turn < turnsMax; turn++) {
-      this.#think()
+      await this.#think()
       let isQuiet = true
       for (const [, link] of [...this.#links].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
         if (link.isUp && !link.isJammed && this.#deliver(link)) isQuiet = false
-        this.#think()
+        await this.#think()
       }
       if (isQuiet) return
     }
@@ -281,11 +333,13 @@ export class Stage {
   }
 
   /** Every server steps what has reached it, and connections open and close as that demands. */
-  #think(): void {
+  async #think(): Promise<void> {
     for (;;) {
       const busy = [...this.#servers.values()].filter((server) => server.think())
+      // A disk in memory is done with all that it was given by then.
+      if (this.#hasDisks) await new Promise((resolve) => setImmediate(resolve))
       const due = this.#soon.splice(0)
-      for (const run of due) run()
+      for (const run of due) await run()
       if (busy.length + due.length === 0) return
     }
   }
@@ -293,8 +347,8 @@ export class Stage {
   // ── agreement ──────────────────────────────────────────────────────────────────────────────────────────
 
   /** Says what all servers hold. @throws where they hold, or have applied, different things. */
-  #agree(): void {
-    this.#settle()
+  async #agree(): Promise<void> {
+    await this.#settle()
     const [first, ...others] = [...this.#servers.values()].map(({ id, replica }) => ({
       id,
       holds: holdings(replica),
@@ -314,11 +368,30 @@ export class Stage {
     return server
   }
 
+  #personNamed(name: string): StageClient {
+    const person = this.#people.get(name)
+    if (person === undefined) throw new Error(`nobody is called ${name}`)
+    return person
+  }
+
+  #diskOf(id: ServerId): MemoryDisk {
+    const disk = this.#disks.get(id)
+    if (disk === undefined) throw new Error(`server ${id} has no disk`)
+    return disk
+  }
+
   #link(name: string): Link {
     const link = this.#links.get(name)
     if (link === undefined) throw new Error(`there is no link ${name}`)
     return link
   }
+}
+
+/** What can be made so small that a story shows what happens at its end. */
+const shownLimits = ['buffer', 'page', 'snapshotPage', 'log'] as const
+
+function isLimit(name: string): name is (typeof shownLimits)[number] {
+  return shownLimits.some((limit) => limit === name)
 }
 
 /** The way from one server to another. */

@@ -21,8 +21,8 @@ describe('the transcripts', () => {
   for (const file of files) {
     const path = join(folder, file)
     const written = readFileSync(path, 'utf8')
-    it(`${basename(file, '.txt')}: ${titleOf(written)}`, () => {
-      const played = play(written, file)
+    it(`${basename(file, '.txt')}: ${titleOf(written)}`, async () => {
+      const played = await play(written, file)
       if (isRewriting) writeFileSync(path, played)
       const golden = isRewriting ? played : written
       expect(played, `${file} tells it otherwise; TIDINGS_REWRITE=1 rewrites it`).toBe(golden)
@@ -53,7 +53,7 @@ function lastCommandOf(text: string): string | undefined {
  * @returns the same text with what was said this time.
  * @throws naming file and line where a command fails.
  */
-function play(text: string, file: string): string {
+async function play(text: string, file: string): Promise<string> {
   const stage = new Stage()
   const told: string[] = []
   let commands: string[] = []
@@ -68,7 +68,7 @@ function play(text: string, file: string): string {
     told.push(line)
     if (line === separator) {
       try {
-        const said = stage.perform(commands)
+        const said = await stage.perform(commands)
         told.push(...(said.length === 0 ? [silence] : said))
       } catch (error) {
         throw new Error(`${file}:${index}: ${commands.join('; ')}`, { cause: error })
