@@ -27,8 +27,9 @@ export type WatchEvent =
    */
   | { readonly kind: 'caughtUp'; readonly applied: Cut }
   /**
-   * Some of what was yielded before is lost: nobody has it any more, and it need not hold. What there is now follows
-   * anew, from the beginning, up to a `caughtUp`.
+   * What was yielded before need not hold: some of it is lost, and nobody has it any more; or the connection broke
+   * while the watch was reading a server's state, which can only be read whole. What there is now follows anew, from
+   * the beginning, up to a `caughtUp`.
    */
   | { readonly kind: 'resync' }
 
@@ -50,6 +51,8 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
   #own: Session | undefined
   /** Not subscribed anywhere, until the consumer has taken what is there. */
   #isBehind = false
+  /** What was told since the last bookmark was read from the state, and is no cut to go on from. */
+  #isLoose = false
   /** What the consumer has been given, or will find in the buffer; undefined before the first answer. */
   #cut: MutableCut | undefined
   readonly #buffer: Held[] = []
@@ -123,6 +126,9 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
   readonly #subscriber: Subscriber = {
     params: () => {
       const { prefix, since } = this.#options
+      // The connection broke in the middle of a reading from the state: of that there is no cut to go on from, because
+      // what was told may cover what was left out.
+      if (this.#isLoose) this.#beginAnew(0)
       return { prefix, since: this.#cut === undefined ? since : cutToWire(this.#cut) }
     },
     subscribed: ({ applied }) => {
@@ -146,20 +152,35 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
       case undefined:
         return
       case 'update': {
-        const { kind, version, writes, conflict } = told
+        const { kind, version, writes, conflict, coalesced } = told
+        if (coalesced && this.#own === undefined) {
+          // A long reading from the state had better not be given up half way, as one on a shared connection is when
+          // its consumer is slow; so it begins again on a connection of its own, before any of it is told.
+          this.#options.session.unsubscribe(this.#subscriber)
+          this.#goOwnWay()
+          return
+        }
+        this.#isLoose ||= coalesced
         this.#take({ kind, version, writes, ...(conflict.length === 0 ? {} : { conflict }) }, bytes)
         return
       }
       case 'caughtUp':
         // Later ones name only what has changed, and the consumer needs the whole.
         raiseAll(this.#mutableCut(), told.applied)
+        this.#isLoose = false
         this.#take({ kind: told.kind, applied: new Map(this.#mutableCut()) }, bytes)
         return
       case 'resync':
-        this.#cut = new Map()
-        this.#take({ kind: told.kind }, bytes)
+        this.#beginAnew(bytes)
         return
     }
+  }
+
+  /** What was told so far may no longer hold: a snapshot of all there is follows. */
+  #beginAnew(bytes: number): void {
+    this.#cut = new Map()
+    this.#isLoose = false
+    this.#take({ kind: 'resync' }, bytes)
   }
 
   #mutableCut(): MutableCut {
@@ -214,11 +235,15 @@ export class Watch implements AsyncIterableIterator<WatchEvent, undefined, undef
     }
     if (this.#isBehind) {
       this.#isBehind = false
-      this.#own = this.#options.openSession()
-      this.#own.subscribe(this.#subscriber)
+      this.#goOwnWay()
     } else {
       this.#own?.resume()
     }
+  }
+
+  #goOwnWay(): void {
+    this.#own = this.#options.openSession()
+    this.#own.subscribe(this.#subscriber)
   }
 
   readonly #aborted = (): void => {

@@ -139,7 +139,7 @@ type Push = Extract<Notification, { readonly kind: 'update' }>
 const pushTexts = new WeakMap<Push['writes'], { readonly push: Push; readonly text: string }>()
 
 function pushText(push: Push): string {
-  const { version, writes, conflict } = push
+  const { version, writes, conflict, coalesced } = push
   const known = pushTexts.get(writes)
   if (known?.push.conflict === conflict && known.push.version === version) return known.text
   let text = `"version":${JSON.stringify(versionToWire(version))},"writes":${JSON.stringify(writes)}`
@@ -147,6 +147,7 @@ function pushText(push: Push): string {
     const told = boundedText(conflict.map(keyVersionsToWire), replyBytesMax - 3 * text.length)
     text += `,"conflict":${told ?? JSON.stringify(conflict.map(withoutValues))}`
   }
+  if (coalesced === true) text += ',"coalesced":true'
   pushTexts.set(writes, { push, text })
   return text
 }

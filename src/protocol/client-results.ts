@@ -161,6 +161,8 @@ export type ClientNotification =
       readonly writes: readonly Write[]
       /** Of the keys written, those that have several siblings now, with all of them; may be empty. */
       readonly conflict: readonly ToldKeyVersions[]
+      /** It was read from the state: what was overwritten before it was left out. */
+      readonly coalesced: boolean
     }
   /** `applied` is the whole cut the first time, and then the entries that have changed since. */
   | { readonly kind: 'caughtUp'; readonly watch: number; readonly applied: Cut }
@@ -200,13 +202,14 @@ export function checkClientNotification(method: string, params: unknown): Client
   switch (method) {
     case 'update':
       return reading('an update', () => {
-        const { watch, version, writes, conflict } = objectAt(params, 'params')
+        const { watch, version, writes, conflict, coalesced } = objectAt(params, 'params')
         return {
           kind: method,
           watch: countAt(watch, 'params.watch', { min: 1 }),
           version: versionAt(version, 'params.version'),
           writes: all(writes, 'params.writes', writeAt),
           conflict: conflict === undefined ? [] : all(conflict, 'params.conflict', keyVersionsAt),
+          coalesced: coalesced !== undefined && booleanAt(coalesced, 'params.coalesced'),
         }
       })
     case 'caughtUp':

@@ -69,6 +69,13 @@ export class CatchUp {
     view.sends = true
     this.#learn(view, peer.applied, nowMs)
     send.push({ to: peer.id, message: { kind: 'cut', entries: new Map(this.#applied) } })
+    this.#sendOwn(view, send)
+    const { asked } = view
+    view.asked = undefined
+    if (asked !== undefined) this.answerPull(peer.id, asked, nowMs, send)
+  }
+
+  #sendOwn(view: Peer, send: Send[]): void {
     view.pushed = []
     view.pushedBytes = 0
     // Where the log does not reach back to what it has, the rest could only wait there.
@@ -76,7 +83,7 @@ export class CatchUp {
     if (view.behind) return
     const page = this.#log.page({ cut: view.applied, only: new Set([this.#own]), limits: this.#limits.page })
     for (const entry of page.entries) this.#recordPush(view, entry)
-    if (page.entries.length > 0) send.push({ to: peer.id, message: updatesMessage(page.entries) })
+    if (page.entries.length > 0) send.push({ to: view.id, message: updatesMessage(page.entries) })
     view.behind = page.more
   }
 
@@ -102,6 +109,7 @@ export class CatchUp {
     const view = this.#peers.get(id)
     if (view?.origin !== origin) return false
     view.hears = false
+    view.asked = undefined
     // A hold ends when its connection does. A cut is why it ended: `why` goes on to say so.
     if (view.link.state !== 'cut') view.link = openLink
     this.#hopeAgain()
@@ -143,9 +151,13 @@ export class CatchUp {
   }
 
   /** Answers a pull with the page that comes next for a cut. */
-  answerPull(id: ServerId, pull: Extract<PeerMessage, { kind: 'pull' }>, nowMs: number, send: Send[]): void {
+  answerPull(id: ServerId, pull: Pull, nowMs: number, send: Send[]): void {
     const view = this.#peers.get(id)
-    if (view === undefined || !view.sends) return
+    if (view === undefined) return
+    if (!view.sends) {
+      view.asked = pull
+      return
+    }
     this.#learn(view, pull.applied, nowMs)
     const except = new Set(pull.except)
     const isUnderWay = view.snapshot !== undefined && view.snapshot.number === pull.snapshot
@@ -204,7 +216,7 @@ export class CatchUp {
     this.#pull = undefined
     // Without a held link a last page in vain just crossed what it asked for on its way. One that is in vain and
     // promises more is none to be followed at once, or a faulty peer could keep all pulling to itself.
-    const isInVain = !page.isFruitful && (page.more || this.#excepted().size > 0)
+    const isInVain = !page.isFruitful && (page.more || this.#exceptedFrom(id).size > 0)
     view.fruitlessPulls = isInVain ? view.fruitlessPulls + 1 : 0
     view.pulledMs = nowMs
     if (page.more && page.isFruitful && view.sends) this.#sendPull(view, nowMs, send)
@@ -228,10 +240,9 @@ export class CatchUp {
     const unanswered = this.#pull === undefined ? undefined : this.#peers.get(this.#pull.peer)
     if (unanswered !== undefined) unanswered.unansweredMs = nowMs
     this.#pull = undefined
-    const excepted = this.#excepted()
     // An answer over a held link would stay there, and keep us from asking anybody else.
     const candidates = [...this.#peers.values()].filter(
-      (view) => view.sends && view.hears && view.link.state !== 'held' && this.#owes(view, excepted, nowMs),
+      (view) => view.sends && view.hears && view.link.state !== 'held' && this.#owes(view, nowMs),
     )
     // Whoever let a pull time out is asked again only when all others have had their turn.
     const [chosen] = candidates.toSorted((a, b) => a.unansweredMs - b.unansweredMs)
@@ -274,10 +285,7 @@ export class CatchUp {
 
   /** Origins whose own way here a lab holds, so that their updates are not to come by this server (R8). */
   detoursBy(id: ServerId): ReadonlySet<Origin> {
-    const detours = this.#excepted()
-    const view = this.#peers.get(id)
-    if (view !== undefined) detours.delete(view.origin)
-    return detours
+    return this.#exceptedFrom(id)
   }
 
   /** The state of the link on which a server's own updates come here. */
@@ -305,6 +313,7 @@ export class CatchUp {
         fruitlessPulls: 0,
         pulledMs: 0,
         unansweredMs: -1,
+        asked: undefined,
         snapshot: undefined,
       }
       this.#peers.set(id, view)
@@ -357,8 +366,9 @@ export class CatchUp {
   }
 
   /** Whether this peer has for a while shown something that has not come by itself. */
-  #owes(view: Peer, excepted: ReadonlySet<Origin>, nowMs: number): boolean {
+  #owes(view: Peer, nowMs: number): boolean {
     let owes = false
+    const excepted = this.#exceptedFrom(view.id)
     const pauseMs =
       view.fruitlessPulls === 0 ? 0 : this.#timing.pullAfterMs * 2 ** Math.min(view.fruitlessPulls, 4)
     if (nowMs - view.pulledMs < pauseMs) return false
@@ -372,11 +382,15 @@ export class CatchUp {
     return owes
   }
 
-  /** Origins whose links to here are theatre. */
-  #excepted(): Set<Origin> {
+  /**
+   * Origins whose links to here are theatre, as far as a peer is concerned: its own updates it may send, and they come
+   * over the very link that holds or delays them.
+   */
+  #exceptedFrom(id: ServerId): ReadonlySet<Origin> {
     const excepted = new Set<Origin>()
-    for (const { hears, link, origin } of this.#peers.values()) {
-      if (hears && (link.state === 'held' || link.state === 'delayed')) excepted.add(origin)
+    for (const view of this.#peers.values()) {
+      const isTheatre = view.hears && (view.link.state === 'held' || view.link.state === 'delayed')
+      if (isTheatre && view.id !== id) excepted.add(view.origin)
     }
     return excepted
   }
@@ -388,7 +402,7 @@ export class CatchUp {
       kind: 'pull',
       pull: number,
       applied: new Map(this.#applied),
-      except: [...this.#excepted()],
+      except: [...this.#exceptedFrom(view.id)],
       ...(snapshot === undefined ? {} : { snapshot }),
     }
     send.push({ to: view.id, message })
@@ -434,6 +448,11 @@ interface Peer extends PeerView {
   pulledMs: number
   /** When it last let a pull go unanswered; -1 for never. */
   unansweredMs: number
+  /**
+   * Its pull that came when nothing could be sent to it. It takes our link for up a moment before we do, and would
+   * wait for its timeout in vain; so it is answered when the link is up.
+   */
+  asked: Pull | undefined
   /** The snapshot that it is taking from us. */
   snapshot: OutgoingSnapshot | undefined
 }
@@ -445,6 +464,8 @@ export interface PageReceipt {
   /** Whether anything on it was new here. */
   readonly isFruitful: boolean
 }
+
+type Pull = Extract<PeerMessage, { readonly kind: 'pull' }>
 
 interface Send {
   readonly to: ServerId

@@ -74,6 +74,11 @@ export type Notification = {
       readonly writes: readonly Write[]
       /** Of those keys, the ones that have several siblings now, with all of them (R5). */
       readonly conflict: readonly KeyVersions[]
+      /**
+       * It was read from the state: updates before it that have been overwritten since were left out. So until the next
+       * `caughtUp`, what the watch has been told is no cut that it could go on from.
+       */
+      readonly coalesced?: true
     }
   /** `applied` holds all entries the first time, and then those that have changed since. */
   | { readonly kind: 'caughtUp'; readonly applied: Cut }

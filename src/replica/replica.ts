@@ -153,9 +153,15 @@ export class Replica {
     this.#hold(input)
     const held = this.#held.splice(0, heldPerStepMax)
     let count = 0
-    while (count < held.length && this.#installation === undefined)
+    const { appliedPerStepMax } = this.#configuration.limits
+    while (
+      count < held.length &&
+      this.#installation === undefined &&
+      output.persist.length < appliedPerStepMax
+    ) {
       this.#accept(held[count++] as Input, output)
-    // Another snapshot has begun: the rest waits for its end too.
+    }
+    // There was much in it, or another snapshot has begun, for whose end the rest waits.
     this.#held.unshift(...held.slice(count))
   }
 
@@ -332,7 +338,7 @@ export class Replica {
       return
     }
     const { limits, timing } = this.#configuration
-    const bytes = after.size * entryBytes + (request.method === 'write' ? sizeOfWrites(request.writes) : 0)
+    const bytes = after.size * entryBytes + weightOf(request)
     if (this.#parked.isFull || this.#parked.bytes + bytes > limits.parkedBytesMax) {
       output.reply.push({ client, id, result: { method: 'refused', reason: 'tooManyWaiting' } })
       return
@@ -406,52 +412,66 @@ export class Replica {
     // Looking through all that is parked is for once a tick, and not for all of a large crowd.
     this.#enquiredMs = this.#nowMs
     const doubts: Doubt[] = []
+    const versions = new Map<string, Version>()
+    const doubt = (after: Cut, who: Doubt['who']): void => {
+      const version = this.#firstThatLooksLost(after)
+      if (version === undefined) return
+      doubts.push({ who, version })
+      versions.set(versionKey(version), version)
+    }
     let entriesLeft = examinedEntriesMax
     let index = 0
     const first = this.#enquiredUpTo
     this.#enquiredUpTo = 0
     for (const parked of this.#parked) {
       if (index++ < first) continue
-      if (entriesLeft <= 0) {
+      if (entriesLeft <= 0 || versions.size === toldVersionsMax) {
         // The next look begins where this one stopped.
         this.#enquiredUpTo = index - 1
         break
       }
       entriesLeft -= 1 + parked.after.size
-      if (this.#anyLooksLost(parked.after)) doubts.push({ kind: 'request', parked })
+      doubt(parked.after, { kind: 'request', parked })
     }
+    let watchesLeft = this.#expectant.size
     for (const [number, watch] of this.#expectant) {
-      if (coversCut(this.#applied, watch.since)) this.#expectant.delete(number)
-      else if (this.#anyLooksLost(watch.since)) doubts.push({ kind: 'watch', number, watch })
+      if (watchesLeft-- === 0 || entriesLeft <= 0 || versions.size === toldVersionsMax) break
+      entriesLeft -= 1 + watch.since.size
+      this.#expectant.delete(number)
+      if (coversCut(this.#applied, watch.since)) continue
+      // Behind the others, so that each has its turn.
+      this.#expectant.set(number, watch)
+      doubt(watch.since, { kind: 'watch', number, watch })
     }
     if (doubts.length === 0) return
     const asked = [...this.#catchUp.peers.keys()]
     const number = this.#questions.nextNumber()
-    for (const to of asked) output.send.push({ to, message: { kind: 'ask', question: number, versions: [] } })
+    const ask = { kind: 'ask', question: number, versions: [...versions.values()] } as const
+    for (const to of asked) output.send.push({ to, message: ask })
     const deadlineMs = this.#nowMs + this.#configuration.timing.askTimeoutMs
     this.#enquiry.begin({ number, asked, doubts, deadlineMs })
     // Who has no peers has nobody to ask.
-    for (const doubt of this.#enquiry.takeSettled(this.#nowMs)) this.#judge(doubt, output)
+    for (const settled of this.#enquiry.takeSettled(this.#nowMs)) this.#judge(settled, output)
   }
 
-  #judge(doubt: Doubt, output: MutableOutput): void {
-    if (doubt.kind === 'watch') {
-      const { number, watch } = doubt
-      if (!this.#expectant.has(number) || !this.#anyLooksLost(watch.since)) return
-      this.#expectant.delete(number)
+  #judge({ who, version }: Doubt, output: MutableOutput): void {
+    if (this.#enquiry.isKnown(version) || !this.#looksLost(version)) return
+    if (who.kind === 'watch') {
+      const { number, watch } = who
+      if (!this.#expectant.delete(number)) return
       this.#watches.resync(watch.client, number)
       return
     }
-    const { parked } = doubt
-    if (!this.#anyLooksLost(parked.after) || !this.#parked.remove(parked)) return
+    const { parked } = who
+    if (!this.#parked.remove(parked)) return
     const { client, id, after } = parked
-    const result = this.#notCaughtUp(after, (version) => this.#looksLost(version))
-    output.reply.push({ client, id, result })
+    const isLost = (other: Version): boolean => this.#looksLost(other) && !this.#enquiry.isKnown(other)
+    output.reply.push({ client, id, result: this.#notCaughtUp(after, isLost) })
   }
 
-  #anyLooksLost(after: Cut): boolean {
-    for (const version of this.#uncovered(after)) if (this.#looksLost(version)) return true
-    return false
+  #firstThatLooksLost(after: Cut): Version | undefined {
+    for (const version of this.#uncovered(after)) if (this.#looksLost(version)) return version
+    return undefined
   }
 
   #looksLost(version: Version): boolean {
@@ -594,7 +614,11 @@ export class Replica {
         return
       case 'tell':
         this.#questions.answer(from, message)
-        this.#enquiry.answer(from, message.question)
+        this.#enquiry.answer(
+          from,
+          message.question,
+          message.keys.map(({ version }) => version),
+        )
         return
     }
   }
@@ -909,8 +933,10 @@ export class Replica {
       keys: distinct(ask.versions)
         .slice(0, toldVersionsMax)
         .flatMap((version) => {
-          const keys = this.#keysOf(version)?.slice(0, toldKeysMax)
-          return keys === undefined ? [] : [{ version, keys }]
+          const keys = this.#keysOf(version)
+          if (keys === undefined) return []
+          // Who asks for no key wants to know only that it is there.
+          return [{ version, keys: ask.key === undefined ? [] : keys.slice(0, toldKeysMax) }]
         }),
     }
   }
@@ -993,14 +1019,35 @@ const examinedEntriesMax = 20_000
 
 const nothing: Cut = new Map()
 
-type Doubt =
-  | { readonly kind: 'request'; readonly parked: ParkedRequest }
-  | { readonly kind: 'watch'; readonly number: number; readonly watch: ExpectantWatch }
+/** Who waits for a version that looks lost: of all such that it waits for, the first. */
+interface Doubt {
+  readonly version: Version
+  readonly who:
+    | { readonly kind: 'request'; readonly parked: ParkedRequest }
+    | { readonly kind: 'watch'; readonly number: number; readonly watch: ExpectantWatch }
+}
 
 interface ExpectantWatch {
   readonly client: ClientId
   readonly since: Cut
 }
+
+/** About how many bytes a request holds, its cut not counted. */
+function weightOf(request: ClientRequest): number {
+  switch (request.method) {
+    case 'write':
+      return requestBytes + sizeOfWrites(request.writes) + (request.request?.session.length ?? 0)
+    case 'read':
+      return request.keys.reduce((sum, key) => sum + entryBytes + key.length, requestBytes)
+    case 'keys':
+      return requestBytes + request.prefix.length + request.from.length
+    default:
+      return requestBytes
+  }
+}
+
+/** A request without what it names, and its place among those that wait. */
+const requestBytes = 500
 
 function afterOf(request: ClientRequest): Cut | undefined {
   return 'after' in request ? request.after : undefined

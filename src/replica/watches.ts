@@ -276,7 +276,8 @@ export class Watches {
     for (const version of versions) {
       if (covers(watch.since, version)) continue
       const push = this.#push(version, this.#survivingWrites(watch.prefix, version))
-      if (push !== undefined) notify.push({ client: watch.client, watch: watch.number, ...push })
+      if (push === undefined) continue
+      notify.push({ client: watch.client, watch: watch.number, ...push, coalesced: true })
     }
     watch.reading = { kind: 'state', position: next ?? this.#log.end, isAnew: false }
     return { examined, isLast: next === undefined }

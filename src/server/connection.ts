@@ -199,6 +199,8 @@ export class Connection {
 
   /** Hands on no more lines until {@link resume}; what has been read waits, and TCP tells the sender. */
   pause(): void {
+    // What ends is read on, or its other side's end would never be seen.
+    if (this.#state !== 'open') return
     this.#isPaused = true
     this.#socket.pause()
   }
@@ -245,8 +247,12 @@ export class Connection {
     this.#checkDrained()
   }
 
+  /**
+   * Past half of what all may owe, whoever has more than a little to take is stalled at once. So pushes to any number
+   * of watchers that do not read leave the other half to those who ask and do (R11).
+   */
   #stalledBytes(): number {
-    return this.#outboxes.used > outboxesBytesMax ? shortAnswerLengthMax : this.#limits.stalledBytes
+    return this.#outboxes.used > outboxesBytesMax / 2 ? shortAnswerLengthMax : this.#limits.stalledBytes
   }
 
   /**

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   connect,
@@ -215,8 +216,8 @@ describe('a session that moves', () => {
 describe('a watch that moves', () => {
   const notice = (method: string, params: object): string =>
     `${JSON.stringify({ jsonrpc: '2.0', method, params: { watch: 1, ...params } })}\n`
-  const update = (timestamp: number, origin: string): string =>
-    notice('update', { version: [timestamp, origin], writes: [{ key: 'x', value: timestamp }] })
+  const update = (timestamp: number, origin: string, more: object = {}): string =>
+    notice('update', { version: [timestamp, origin], writes: [{ key: 'x', value: timestamp }], ...more })
 
   it('R11: goes on at the next server from what it has seen, bookmarks included, and yields each cut whole', async () => {
     const first = await FakeServer.start(({ method }, socket) => {
@@ -267,6 +268,47 @@ describe('a watch that moves', () => {
     await first.close()
     await until(() => second.askedFor('watch').length === 1, 'the watch has moved')
     expect(second.askedFor('watch')).toEqual([{ prefix: '', since: { '1~fake': 1 } }])
+  })
+
+  it('R11: begins anew where a connection breaks in the middle of a reading from the state', async () => {
+    let socketOfTheState: Socket | undefined
+    const first = await FakeServer.start(({ method }, socket) => {
+      if (method === 'hello') return greetingOf('1')
+      // It tells `1~fake`'s second update and leaves out its first, which the second has overwritten.
+      setImmediate(() => socket.write(update(2, '1~fake', { coalesced: true })))
+      socketOfTheState = socket
+      return { watch: 1, applied: { '1~fake': 9 } }
+    })
+    const client = await clientOf([first])
+    const watch = client.watch({ since: { '0~a': 1 } })
+    expect(await watch.next()).toMatchObject({ value: { kind: 'update' } })
+    socketOfTheState?.destroy()
+    expect(await watch.next()).toMatchObject({ value: { kind: 'resync' } })
+    await until(() => first.askedFor('watch').length === 3, 'the watch has been asked for again')
+    // On the shared connection, then on one of its own before anything was told, then from the beginning.
+    expect(first.askedFor('watch')).toEqual([
+      { prefix: '', since: { '0~a': 1 } },
+      { prefix: '', since: { '0~a': 1 } },
+      { prefix: '', since: {} },
+    ])
+  })
+
+  it('R11: goes on from the cut where the reading from the state had come to its end', async () => {
+    let socketOfTheState: Socket | undefined
+    const first = await FakeServer.start(({ method }, socket) => {
+      if (method === 'hello') return greetingOf('1')
+      const told = update(2, '1~fake', { coalesced: true }) + notice('caughtUp', { applied: { '1~fake': 2 } })
+      setImmediate(() => socket.write(told))
+      socketOfTheState = socket
+      return { watch: 1, applied: { '1~fake': 2 } }
+    })
+    const client = await clientOf([first])
+    const watch = client.watch({ since: 'start' })
+    await watch.next()
+    await watch.next()
+    socketOfTheState?.destroy()
+    await until(() => first.askedFor('watch').length === 3, 'the watch has been asked for again')
+    expect(first.askedFor('watch').at(-1)).toEqual({ prefix: '', since: { '1~fake': 2 } })
   })
 })
 

@@ -361,6 +361,7 @@ describe('a push', () => {
       version: first,
       writes,
       conflict: [],
+      coalesced: false,
     })
     const conflict = [
       {
@@ -374,6 +375,11 @@ describe('a push', () => {
     expect(push({ client: 1, watch: 2, kind: 'update', version: first, writes, conflict })).toMatchObject({
       conflict,
     })
+  })
+
+  it('R11: says of an update that it was read from the state', () => {
+    const told = { kind: 'update', version: first, writes: [{ key: 'x', value: 1 }], conflict: [] } as const
+    expect(push({ client: 1, watch: 2, ...told, coalesced: true })).toMatchObject({ coalesced: true })
   })
 
   it('tells all watchers of one prefix the same', () => {

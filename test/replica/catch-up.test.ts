@@ -92,6 +92,25 @@ describe('a server that connects', () => {
     expect(send.map(({ message }) => message.kind)).toEqual(['cut', 'updates'])
   })
 
+  it('and pulls before the other may send to it is answered as soon as that may, not after a timeout (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'] })
+    mesh.write('2', 'x', 1)
+    mesh.step('2', { kind: 'peerHeard', peer: '1', origin: originOf('1') })
+    const pull = { kind: 'pull', pull: 7, applied: new Map(), except: [] } as const
+    expect(mesh.step('2', { kind: 'message', from: '1', message: pull }).send).toEqual([])
+    const { send } = mesh.step('2', { kind: 'linkUp', peer: '1', origin: originOf('1'), applied: new Map() })
+    expect(send.map(({ message }) => message)).toContainEqual(
+      expect.objectContaining({ kind: 'page', pull: 7, more: false }),
+    )
+    // Once, and not of a link that has gone since.
+    mesh.step('2', { kind: 'linkDown', peer: '1', origin: originOf('1') })
+    mesh.step('2', { kind: 'message', from: '1', message: pull })
+    mesh.step('2', { kind: 'peerSilent', peer: '1', origin: originOf('1') })
+    mesh.step('2', { kind: 'peerHeard', peer: '1', origin: originOf('1') })
+    const again = mesh.step('2', { kind: 'linkUp', peer: '1', origin: originOf('1'), applied: new Map() })
+    expect(again.send.map(({ message }) => message.kind)).not.toContain('page')
+  })
+
   it('pulls what the other shows in its greeting, though its cut says nothing new after that (R8)', () => {
     const mesh = new Mesh({ servers: ['1', '2', '3'] })
     mesh.connect('1', '2')

@@ -14,7 +14,7 @@ function threeServers(): Mesh {
 }
 
 /** What the shell tells: all servers there are but this one. */
-function tellMembers(mesh: Mesh, id: ServerId, others = ['1', '2', '3']): void {
+function tellMembers(mesh: Mesh, id: ServerId, others: readonly ServerId[] = ['1', '2', '3']): void {
   mesh.step(id, { kind: 'members', ids: others.filter((other) => other !== id), unidentified: 0 })
 }
 
@@ -120,6 +120,28 @@ describe('a request that comes after a cut', () => {
     expect(missingAt(mesh, '2')).toMatchObject([{ lost: true }])
   })
 
+  it('is not told so for what a member holds in its buffer, where its cause is still to come (R9)', () => {
+    const mesh = new Mesh({ servers: ['1', '2', '3', '4'] })
+    mesh.connectAll()
+    for (const id of mesh.ids) tellMembers(mesh, id, mesh.ids)
+    mesh.run(1_000)
+    mesh.down('4', '3')
+    mesh.write('4', 'cause', 1)
+    mesh.deliver('4', '1')
+    while (mesh.queued('4', '2').length > 0) mesh.drop('4', '2')
+    mesh.write('1', 'x', 'effect')
+    mesh.deliver('1', '3')
+    expect(mesh.events('3', 'waiting')).toHaveLength(1)
+    mesh.crash('1')
+    mesh.start('1', 'b')
+    mesh.connect('1', '2')
+    mesh.connect('1', '3')
+    mesh.connect('1', '4')
+    read(mesh, '2', 'x', cut({ '1': 2 }), 5_000)
+    mesh.run(3_000)
+    expect(answersOf(mesh, '2').at(-1)).toMatchObject({ values: [{ winner: { value: 'effect' } }] })
+  })
+
   it('is not told so for what a peer has applied a moment ago and not yet told (R9)', () => {
     const mesh = threeServers()
     mesh.down('1', '2')
@@ -156,7 +178,7 @@ describe('a request that comes after a cut', () => {
   })
 
   it('is refused where those that wait hold as much as they may (R9)', () => {
-    const mesh = new Mesh({ servers: ['1'], limits: { parkedBytesMax: 1_000 } })
+    const mesh = new Mesh({ servers: ['1'], limits: { parkedBytesMax: 2_000 } })
     for (const length of [600, 600]) {
       const writes = [{ key: 'x', value: 'v'.repeat(length) }]
       mesh.request('1', { method: 'write', writes, after: cut({ '9': 1 }) })
