@@ -5,7 +5,7 @@ import { lineBytesMax, timeoutMsMax } from '../protocol/limits.ts'
 import { cutToWire } from '../protocol/wire-forms.ts'
 import type { Cut } from '../replica/cut.ts'
 import type { RequestStamp } from '../replica/messages.ts'
-import { showVersion } from '../replica/version.ts'
+import { showRunVersion } from './run-version.ts'
 import { TidingsError } from './tidings-error.ts'
 
 /**
@@ -87,11 +87,11 @@ export function lineOf(call: Call): string {
 function timeoutOnWire(deadlineMs: number | undefined): number | undefined {
   if (deadlineMs === undefined) return undefined
   const leftMs = Math.max(0, deadlineMs - performance.now())
-  return Math.floor(Math.min(timeoutMsMax, leftMs - Math.min(leewayMsMax, leftMs / 10)))
+  return Math.floor(Math.min(timeoutMsMax, leftMs - Math.min(leewayMsMax, leftMs / 4)))
 }
 
 /** For the answer's way back, and for servers that look at their clocks only now and then. */
-const leewayMsMax = 250
+const leewayMsMax = 500
 
 /** ERR_TOO_LARGE for a line that no server would read; undefined for any other. */
 export function lengthFault(method: ClientMethod, line: string): TidingsError | undefined {
@@ -119,10 +119,11 @@ export function lostVersionsError(
   { code, definite, wireCode, data, missing, cause }: TidingsError,
   lost: readonly ToldMissingEntry[],
 ): TidingsError {
-  const versions = lost.map(({ version }) => showVersion(version)).join(', ')
+  const versions = lost.map(({ version }) => showRunVersion(version)).join(', ')
+  const [is, it] = lost.length === 1 ? ['is', 'it'] : ['are', 'them']
   const message =
-    `this ${method} was not carried out, for it was to come after ${versions}, which is lost: every server is ` +
-    'connected, and none has it; it is forgotten now, so ask again'
+    `this ${method} was not carried out, for it was to come after ${versions}, which ${is} lost: every server is ` +
+    `connected, and none has ${it}; the client goes on without ${it}, so ask again`
   return new TidingsError(code, message, {
     definite,
     data,
@@ -130,6 +131,32 @@ export function lostVersionsError(
     cause,
     ...(wireCode === undefined ? {} : { wireCode }),
   })
+}
+
+/** Of a call that was to come after what its server did not get in time: what that is, and who has it. */
+export function notCaughtUpError(
+  { code, definite, wireCode, data, missing, cause }: TidingsError,
+  { address, timeoutMs }: { readonly address: string; readonly timeoutMs: number },
+): TidingsError {
+  const told = missing.slice(0, 3).map(({ version, holders }) => {
+    const who = holders.length === 0 ? 'nobody it is connected to has it' : `${whoHas(holders)} it`
+    return `${showRunVersion(version)} (${who})`
+  })
+  if (missing.length > told.length) told.push(`${missing.length - told.length} more`)
+  const message =
+    `${address} has not applied ${told.join(', ')} within ${timeoutMs} ms; ` +
+    'allow it longer (timeoutMs, or --timeout), or ask another server'
+  return new TidingsError(code, message, {
+    definite,
+    data,
+    missing,
+    cause,
+    ...(wireCode === undefined ? {} : { wireCode }),
+  })
+}
+
+function whoHas(holders: readonly string[]): string {
+  return holders.length === 1 ? `server ${holders.join('')} has` : `servers ${holders.join(', ')} have`
 }
 
 /**

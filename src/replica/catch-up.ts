@@ -36,7 +36,9 @@ export class CatchUp {
   /** Entries of `applied` that have risen since the peers were last told. */
   readonly #risen = new Set<Origin>()
   /** The pull that is under way; one at a time, so that no update is fetched twice. */
-  #pull: { readonly number: number; readonly peer: ServerId; readonly sentMs: number } | undefined
+  #pull: OpenPull | undefined
+  /** How long a snapshot may take while others could be asked. */
+  #patienceMs = patienceMsMin
   #pullNumber = 0
 
   constructor(options: {
@@ -160,6 +162,8 @@ export class CatchUp {
     }
     this.#learn(view, pull.applied, nowMs)
     const except = new Set(pull.except)
+    // Asked for ahead of the last page, which has gone out since.
+    if (pull.snapshot !== undefined && pull.snapshot === view.finishedSnapshot) return
     const isUnderWay = view.snapshot !== undefined && view.snapshot.number === pull.snapshot
     if (except.size === 0 && (isUnderWay || !this.#log.reaches(pull.applied))) {
       send.push({
@@ -189,7 +193,10 @@ export class CatchUp {
       view.snapshot = this.#beginSnapshot()
       return this.#snapshotPage(view, true)
     }
-    if (page.applied !== undefined) view.snapshot = undefined
+    if (page.applied !== undefined) {
+      view.finishedSnapshot = page.snapshot
+      view.snapshot = undefined
+    }
     return page
   }
 
@@ -197,11 +204,40 @@ export class CatchUp {
     return new OutgoingSnapshot(++this.#snapshotNumber, this.#state)
   }
 
-  /** The next page of a snapshot that is coming from a peer is asked for. */
-  continueSnapshot(id: ServerId, snapshot: number, nowMs: number, send: Send[]): void {
+  /**
+   * A page of a snapshot has come that is not its last: asks for more, some pages ahead, so that a long way to the peer
+   * does not make a snapshot slower than what is written meanwhile.
+   *
+   * @param isFirst whether it is the first page.
+   */
+  continueSnapshot(
+    id: ServerId,
+    page: { readonly snapshot: number; readonly isFirst: boolean },
+    nowMs: number,
+    send: Send[],
+  ): void {
     const view = this.#peers.get(id)
-    this.#pull = undefined
-    if (view !== undefined && view.sends) this.#sendPull(view, nowMs, send, snapshot)
+    if (view === undefined || !view.sends || this.#pull === undefined) return
+    this.#pull = { ...this.#pull, sentMs: nowMs }
+    const count = page.isFirst ? snapshotPagesAhead : 1
+    for (let asked = 0; asked < count; asked++) {
+      send.push({ to: id, message: this.#pullMessage(view, this.#pull.number, page.snapshot) })
+    }
+  }
+
+  /** A snapshot has come to its end, in vain or not; what is left to fetch is asked for. */
+  endSnapshot(
+    id: ServerId,
+    ended: { readonly pull: number; readonly isFruitful: boolean },
+    nowMs: number,
+    send: Send[],
+  ): void {
+    const view = this.#peers.get(id)
+    // Whoever has just served a whole state gives way to the others, who may have been waiting for long.
+    if (view !== undefined) view.unansweredMs = nowMs
+    // One that brought nothing and could be followed by the next such is followed by none for a while.
+    this.receivePage(id, { ...ended, more: !ended.isFruitful }, nowMs, send)
+    if (ended.isFruitful) this.#patienceMs = patienceMsMin
   }
 
   /** Whether a page answers the pull that is under way, and not one that was given up. */
@@ -236,17 +272,35 @@ export class CatchUp {
   /** Tells the peers how our cut has risen, and pulls for what has not come by itself. */
   tick(nowMs: number, send: Send[]): void {
     this.tellCut(send)
-    if (this.#pull !== undefined && nowMs - this.#pull.sentMs < this.#pullTimeoutMs(this.#pull.peer)) return
+    if (this.#pull !== undefined && this.#mayGoOn(this.#pull, nowMs)) return
     const unanswered = this.#pull === undefined ? undefined : this.#peers.get(this.#pull.peer)
     if (unanswered !== undefined) unanswered.unansweredMs = nowMs
     this.#pull = undefined
-    // An answer over a held link would stay there, and keep us from asking anybody else.
-    const candidates = [...this.#peers.values()].filter(
-      (view) => view.sends && view.hears && view.link.state !== 'held' && this.#owes(view, nowMs),
-    )
+    const candidates = [...this.#peers.values()].filter((view) => this.#isCandidate(view, nowMs))
     // Whoever let a pull time out is asked again only when all others have had their turn.
     const [chosen] = candidates.toSorted((a, b) => a.unansweredMs - b.unansweredMs)
     if (chosen !== undefined) this.#sendPull(chosen, nowMs, send)
+  }
+
+  /**
+   * Whether the pull that is under way is left to go on. A snapshot may take as long as its pages come; but one that takes
+   * long while somebody else could be asked gives way, or a peer whose snapshots never end would keep all pulling to
+   * itself. Each time it may take twice as long, so that a large one comes to its end all the same.
+   */
+  #mayGoOn(pull: OpenPull, nowMs: number): boolean {
+    if (nowMs - pull.sentMs >= this.#pullTimeoutMs(pull.peer)) return false
+    if (nowMs - pull.sinceMs < this.#patienceMs) return true
+    for (const view of this.#peers.values()) {
+      if (view.id === pull.peer || !this.#isCandidate(view, nowMs)) continue
+      this.#patienceMs *= 2
+      return false
+    }
+    return true
+  }
+
+  /** An answer over a held link would stay there, and keep us from asking anybody else. */
+  #isCandidate(view: Peer, nowMs: number): boolean {
+    return view.sends && view.hears && view.link.state !== 'held' && this.#owes(view, nowMs)
   }
 
   /** Connected servers that have told that they applied a version. */
@@ -315,6 +369,7 @@ export class CatchUp {
         unansweredMs: -1,
         asked: undefined,
         snapshot: undefined,
+        finishedSnapshot: undefined,
       }
       this.#peers.set(id, view)
     }
@@ -361,6 +416,10 @@ export class CatchUp {
   }
 
   /** A delayed link is theatre: what it delays is not late. */
+  #pullAfterMs(view: Peer): number {
+    return this.#timing.pullAfterMs + view.link.delayMs
+  }
+
   #pullTimeoutMs(id: ServerId): number {
     return this.#timing.pullTimeoutMs + (this.#peers.get(id)?.link.delayMs ?? 0)
   }
@@ -377,7 +436,7 @@ export class CatchUp {
       if (entryOf(this.#applied, origin) >= shown) view.ahead.delete(origin)
       else if (entryOf(this.#applied, origin) >= ahead.timestamp)
         view.ahead.set(origin, { timestamp: shown, sinceMs: nowMs })
-      else if (!excepted.has(origin) && nowMs - ahead.sinceMs >= this.#timing.pullAfterMs) owes = true
+      else if (!excepted.has(origin) && nowMs - ahead.sinceMs >= this.#pullAfterMs(view)) owes = true
     }
     return owes
   }
@@ -395,17 +454,20 @@ export class CatchUp {
     return excepted
   }
 
-  #sendPull(view: Peer, nowMs: number, send: Send[], snapshot?: number): void {
+  #sendPull(view: Peer, nowMs: number, send: Send[]): void {
     const number = ++this.#pullNumber
-    this.#pull = { number, peer: view.id, sentMs: nowMs }
-    const message: PeerMessage = {
+    this.#pull = { number, peer: view.id, sinceMs: nowMs, sentMs: nowMs }
+    send.push({ to: view.id, message: this.#pullMessage(view, number) })
+  }
+
+  #pullMessage(view: Peer, pull: number, snapshot?: number): PeerMessage {
+    return {
       kind: 'pull',
-      pull: number,
+      pull,
       applied: new Map(this.#applied),
       except: [...this.#exceptedFrom(view.id)],
       ...(snapshot === undefined ? {} : { snapshot }),
     }
-    send.push({ to: view.id, message })
   }
 }
 
@@ -455,6 +517,8 @@ interface Peer extends PeerView {
   asked: Pull | undefined
   /** The snapshot that it is taking from us. */
   snapshot: OutgoingSnapshot | undefined
+  /** The number of the last snapshot that it has taken to its end. */
+  finishedSnapshot: number | undefined
 }
 
 /** What a page that was received means for whoever asked for it. */
@@ -471,6 +535,22 @@ interface Send {
   readonly to: ServerId
   readonly message: PeerMessage
 }
+
+/** A pull of ours that is under way. */
+interface OpenPull {
+  readonly number: number
+  readonly peer: ServerId
+  /** When it began. */
+  readonly sinceMs: number
+  /** When it was last answered, or began. */
+  readonly sentMs: number
+}
+
+/** A large state over a fast network takes less. */
+const patienceMsMin = 60_000
+
+/** Pages of a snapshot that are on their way at once: a mebibyte and more, as a long fat network wants it. */
+const snapshotPagesAhead = 6
 
 const openLink: LinkState = { state: 'open', delayMs: 0, queued: 0 }
 

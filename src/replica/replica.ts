@@ -631,6 +631,7 @@ export class Replica {
     if (count === undefined) return
     if (count > 0) output.events.push({ kind: 'pulled', from, count, more: page.more })
     if (!this.#catchUp.isAwaited(page.pull)) return
+    this.#incoming = undefined
     this.#pageTaken = { from, pull: page.pull, more: page.more, isFruitful: count > 0 }
   }
 
@@ -647,12 +648,7 @@ export class Replica {
     // A snapshot of which the beginning was missed, or one that comes round a held link, is not looked at.
     if (!incoming.expects(from, page) || this.#catchUp.detoursBy(from).size > 0) {
       this.#incoming = undefined
-      this.#catchUp.receivePage(
-        from,
-        { pull: page.pull, more: false, isFruitful: false },
-        this.#nowMs,
-        output.send,
-      )
+      this.#catchUp.endSnapshot(from, { pull: page.pull, isFruitful: false }, this.#nowMs, output.send)
       return
     }
     const broken = incoming.take(page) ?? this.#forgery(incoming)
@@ -660,7 +656,8 @@ export class Replica {
       this.#incoming = undefined
       output.refuse.push({ peer: from, reason: `its snapshot is refused: ${broken}` })
     } else if (incoming.applied === undefined) {
-      this.#catchUp.continueSnapshot(from, page.snapshot, this.#nowMs, output.send)
+      const { snapshot } = page
+      this.#catchUp.continueSnapshot(from, { snapshot, isFirst: page.page === 1 }, this.#nowMs, output.send)
     } else {
       this.#incoming = undefined
       const own = {
@@ -715,8 +712,8 @@ export class Replica {
     }
     this.#parked.recheck(this.#applied)
     const { from } = work.snapshot
-    output.events.push({ kind: 'installed', from, keys: work.keys })
-    this.#catchUp.receivePage(from, { pull, more: true, isFruitful: true }, this.#nowMs, output.send)
+    if (risen.size > 0) output.events.push({ kind: 'installed', from, keys: work.keys })
+    this.#catchUp.endSnapshot(from, { pull, isFruitful: risen.size > 0 }, this.#nowMs, output.send)
   }
 
   #forgetIncoming(peer: ServerId): void {

@@ -2,7 +2,7 @@ import { covers, type Cut } from './cut.ts'
 import type { IncomingSnapshot } from './incoming-snapshot.ts'
 import type { KeySpace } from './key-space.ts'
 import type { KnownMatrix } from './known-matrix.ts'
-import type { SnapshotRow } from './messages.ts'
+import type { SnapshotRow, SnapshotSibling } from './messages.ts'
 import { writeOf } from './outgoing-snapshot.ts'
 import type { KeyRecord, StateRecords } from './output.ts'
 import type { RequestTable } from './request-table.ts'
@@ -56,17 +56,27 @@ export class SnapshotInstallation {
     return this.#keys
   }
 
-  /** Takes in up to `count` parts. @returns what of the state has changed by that. */
+  /**
+   * Takes in some of it.
+   *
+   * @param count of parts, a key with several siblings counting as many.
+   * @returns what of the state has changed by that.
+   */
   advance(count: number): StateRecords {
     const { known, requests } = this.#own
     const keys: KeyRecord[] = []
     const rows: SnapshotRow[] = []
     const sessions: StateRecords['sessions'][number][] = []
-    for (let taken = 0; taken < count; taken++) {
+    let left = count
+    while (left > 0) {
+      left--
       const arrival = this.#arrivals.next()
       if (arrival.done !== true) {
         const key = this.#takeSibling(arrival.value)
-        if (key !== undefined) keys.push(key)
+        if (key !== undefined) {
+          keys.push(key)
+          left -= key.siblings.length - 1
+        }
         continue
       }
       const row = this.#rows.next()
@@ -89,7 +99,7 @@ export class SnapshotInstallation {
   }
 
   /** @returns the key as it is from now on; undefined where nothing has changed. */
-  #takeSibling({ sibling, all }: Arrival): KeyRecord | undefined {
+  #takeSibling(sibling: SnapshotSibling): KeyRecord | undefined {
     const { keySpace, applied } = this.#own
     // Applied here before: it is here, or has been overwritten.
     if (covers(applied, sibling.version)) return undefined
@@ -98,7 +108,7 @@ export class SnapshotInstallation {
     }
     this.#keys++
     const isOverwritten = (version: Version): boolean =>
-      covers(this.theirs, version) && !all.some((other) => isSame(other.version, version))
+      covers(this.theirs, version) && !this.snapshot.has(sibling.key, version)
     const siblings = keySpace.apply(writeOf(sibling), this.#version, isOverwritten)
     return { key: sibling.key, position: this.#position, siblings }
   }
@@ -114,8 +124,6 @@ export interface OwnState {
   /** The position that the next update would have had. */
   readonly position: number
 }
-
-type Arrival = ReturnType<IncomingSnapshot['arrivals']> extends Generator<infer Item> ? Item : never
 
 function isSame(a: Version, b: Version): boolean {
   return a.timestamp === b.timestamp && a.origin === b.origin

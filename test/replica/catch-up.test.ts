@@ -641,3 +641,26 @@ describe('an update that waits for what nobody has', () => {
     expect(mesh.read('3', 'z')).toBe('glad')
   })
 })
+
+describe('a delayed link with more in it than may be on its way', () => {
+  it('is caught up over while the delay lasts, by pulls on that very link (R8)', () => {
+    const mesh = threeServers({ limits: { pushedBytesMax: 2_000 } })
+    const state = { state: 'delayed', delayMs: 100, queued: 0 } as const
+    mesh.step('2', { kind: 'message', from: '1', message: { kind: 'link', state } })
+    for (let count = 0; count < 50; count++) mesh.write('1', `k${count}`, count)
+    mesh.run(5_000)
+    expect(mesh.replica('2').clock).toBe(50)
+  })
+
+  it('is not pulled over for what is merely on its way (R8)', () => {
+    const mesh = threeServers()
+    const state = { state: 'delayed', delayMs: 1_000, queued: 0 } as const
+    mesh.step('2', { kind: 'message', from: '1', message: { kind: 'link', state } })
+    mesh.down('1', '3')
+    mesh.write('1', 'x', 1)
+    const cut = new Map([[mesh.originOf('1'), 1]])
+    mesh.step('2', { kind: 'message', from: '1', message: { kind: 'cut', entries: cut } })
+    for (let passedMs = 0; passedMs < 1_000; passedMs += 50) mesh.tick(50)
+    expect(mesh.sent('2', '1', 'pull')).toEqual([])
+  })
+})

@@ -178,6 +178,98 @@ describe('a server whose peers no longer have in their logs what it lacks', () =
   })
 })
 
+describe('a peer whose snapshots are of no use', () => {
+  /** Asks server 2's pull for a snapshot of a peer that is only in this test. */
+  function liar(mesh: Mesh): { readonly answer: (page: object) => void; readonly pulls: () => number } {
+    const origin = '9~a' as Origin
+    mesh.step('2', { kind: 'peerHeard', peer: '9', origin })
+    mesh.step('2', { kind: 'linkUp', peer: '9', origin, applied: new Map([[origin, 5]]) })
+    const sent = () =>
+      mesh
+        .outputs('2')
+        .flatMap((output) => output.send)
+        .flatMap(({ to, message }) => (to === '9' && message.kind === 'pull' ? [message] : []))
+    return {
+      pulls: () => sent().length,
+      answer: (page) => {
+        const pull = sent().at(-1)?.pull ?? 0
+        const empty = { siblings: [], rows: [], sessions: [] }
+        const message = { kind: 'snapshot', pull, snapshot: pull, page: 1, ...empty, ...page } as const
+        mesh.step('2', { kind: 'message', from: '9', message })
+        for (let turn = 0; turn < 5; turn++) mesh.step('2', { kind: 'continue' })
+      },
+    }
+  }
+
+  it('does not keep all pulling to itself by complete and empty ones (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'] })
+    const { answer, pulls } = liar(mesh)
+    mesh.write('1', 'x', 'honest')
+    mesh.tick(300)
+    answer({ applied: new Map() })
+    expect(pulls()).toBe(1)
+    mesh.up('2', '1')
+    mesh.up('1', '2')
+    mesh.drop('1', '2', 1)
+    mesh.run(1_000)
+    expect(mesh.read('2', 'x')).toBe('honest')
+  })
+
+  it('does not do so by one that never ends (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'] })
+    const { answer } = liar(mesh)
+    mesh.tick(300)
+    let page = 1
+    const another = () => {
+      const version = { timestamp: page, origin: '9~a' as Origin }
+      answer({ snapshot: 1, page, siblings: [{ key: `k${page}`, version, value: page, first: true }] })
+      page++
+    }
+    another()
+    mesh.write('1', 'x', 'honest')
+    mesh.up('2', '1')
+    mesh.up('1', '2')
+    // What is pushed on connecting is lost, so that it has to be pulled.
+    mesh.drop('1', '2', 1)
+    for (let passedMs = 0; passedMs < 70_000; passedMs += 1_000) {
+      mesh.run(1_000, 500)
+      another()
+    }
+    expect(mesh.read('2', 'x')).toBe('honest')
+  })
+
+  it('is refused where a page that is not the last has nothing on it (R8)', () => {
+    const mesh = new Mesh({ servers: ['2'] })
+    const { answer } = liar(mesh)
+    mesh.tick(300)
+    answer({})
+    expect(mesh.refusals('2')).toMatchObject([{ peer: '9' }])
+  })
+
+  it('is refused where its cut would use up the clock (R1)', () => {
+    const mesh = new Mesh({ servers: ['2'] })
+    const { answer } = liar(mesh)
+    mesh.tick(300)
+    answer({ applied: new Map([['9~a' as Origin, Number.MAX_SAFE_INTEGER]]) })
+    expect(mesh.refusals('2')).toMatchObject([{ peer: '9' }])
+    expect(mesh.write('2', 'x', 1).timestamp).toBe(1)
+  })
+})
+
+describe('a snapshot of a key with very many siblings', () => {
+  it('is taken in by steps that are short, and looks at each pair of siblings once (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'], limits: shortLog })
+    for (let count = 0; count < 300; count++) {
+      const update = buildUpdate({ server: `w${count}`, timestamp: 1, key: 'hot' })
+      mesh.step('1', { kind: 'message', from: '9', message: { kind: 'updates', updates: [update] } })
+    }
+    mesh.connectAll()
+    mesh.run(2_000)
+    expect(mesh.state('2')).toEqual(mesh.state('1'))
+    expect(mesh.replica('2').siblingsOf('hot')).toHaveLength(300)
+  })
+})
+
 describe('a snapshot that breaks a rule', () => {
   function firstPage(mesh: Mesh): Extract<PeerMessage, { kind: 'snapshot' }> {
     mesh.connectAll()
