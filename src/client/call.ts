@@ -136,15 +136,15 @@ export function lostVersionsError(
 /** Of a call that was to come after what its server did not get in time: what that is, and who has it. */
 export function notCaughtUpError(
   { code, definite, wireCode, data, missing, cause }: TidingsError,
-  { address, timeoutMs }: { readonly address: string; readonly timeoutMs: number },
+  timeoutMs: number,
 ): TidingsError {
   const told = missing.slice(0, 3).map(({ version, holders }) => {
-    const who = holders.length === 0 ? 'nobody it is connected to has it' : `${whoHas(holders)} it`
+    const who = holders.length === 0 ? 'no server that is connected has it' : `${whoHas(holders)} it`
     return `${showRunVersion(version)} (${who})`
   })
   if (missing.length > told.length) told.push(`${missing.length - told.length} more`)
   const message =
-    `${address} has not applied ${told.join(', ')} within ${timeoutMs} ms; ` +
+    `this server has not applied ${told.join(', ')} within ${timeoutMs} ms; ` +
     'allow it longer (timeoutMs, or --timeout), or ask another server'
   return new TidingsError(code, message, {
     definite,

@@ -37,13 +37,13 @@ import type {
   ToldStory,
   ToldWaiting,
 } from '../protocol/client-results.ts'
-import type { Cut } from '../replica/cut.ts'
 import type { RequestStamp } from '../replica/messages.ts'
 import type { JsonValue, Write } from '../replica/update.ts'
 import type { Version } from '../replica/version.ts'
 import { copyOfCut, type GivenCut } from './given-cut.ts'
-import { SessionCut } from './session-cut.ts'
+import { SessionCut, type KeptCut } from './session-cut.ts'
 import { Session, type ClientState } from './session.ts'
+import { joinedFailure } from './joined-failure.ts'
 import { TidingsError } from './tidings-error.ts'
 import { valueFault } from './value-fault.ts'
 import { Watch } from './watch.ts'
@@ -66,6 +66,7 @@ export type {
   ToldWaiting,
 } from '../protocol/client-results.ts'
 export type { GivenCut } from './given-cut.ts'
+export type { KeptCut } from './session-cut.ts'
 export type { ClientState } from './session.ts'
 export type { Watch, WatchEvent } from './watch.ts'
 
@@ -76,7 +77,7 @@ export interface ConnectOptions {
   readonly secret?: string
   /**
    * What an earlier client had seen, its {@link Client.cut}: this one carries its session on, at any server. It may have
-   * been through JSON: `Object.fromEntries(client.cut)`.
+   * been through JSON: `JSON.parse(JSON.stringify(client.cut))`.
    */
   readonly cut?: GivenCut
   /**
@@ -211,9 +212,10 @@ export class Client {
 
   /**
    * What this client has seen, as it is now: of its writes, of what it has read, and of what its watches have yielded.
-   * It has an entry for each run of a server's process that it has seen something of.
+   * It has an entry for each run of a server's process that it has seen something of. `JSON.stringify` makes the object
+   * `{ origin: timestamp }` of it, which {@link connect} and `--after` take.
    */
-  get cut(): Cut {
+  get cut(): KeptCut {
     return this.#cut.seen
   }
 
@@ -391,10 +393,7 @@ function summary(failures: readonly TidingsError[], timeoutMs?: number): Tidings
   if (first === undefined) {
     return new TidingsError('ERR_CANNOT_CONNECT', `no server answered within ${timeoutMs ?? 0} ms`)
   }
-  if (failures.length === 1) return first
-  const code = failures.every((failure) => failure.code === first.code) ? first.code : 'ERR_CANNOT_CONNECT'
-  const message = `no server of the list can be used: ${failures.map((failure) => failure.message).join('; ')}`
-  return new TidingsError(code, message, { cause: first })
+  return joinedFailure(first, failures)
 }
 
 function closedEarly(failures: readonly TidingsError[]): TidingsError {

@@ -3,6 +3,8 @@ export interface CommandLine {
   readonly words: readonly string[]
   /** All of the text from the word at a place on, as it was typed; empty where there is no such word. */
   readonly textFrom: (place: number) => string
+  /** A shell has read it first, and has taken quotes away. */
+  readonly isFromShell: boolean
 }
 
 /** One word of a line: where it begins, and what it says. */
@@ -33,12 +35,12 @@ export function readLine(line: string): { readonly name: string; readonly rest: 
     const word = words[place]
     return word === undefined ? '' : line.slice(word.start).trimEnd()
   }
-  return { name: first.text, rest: { words: words.map(({ text }) => text), textFrom } }
+  return { name: first.text, rest: { words: words.map(({ text }) => text), textFrom, isFromShell: false } }
 }
 
 /** Words that a shell has already cut and unquoted. */
 export function fromShell(words: readonly string[]): CommandLine {
-  return { words, textFrom: (place) => words.slice(place).join(' ') }
+  return { words, textFrom: (place) => words.slice(place).join(' '), isFromShell: true }
 }
 
 function unquoted(typed: string): string {

@@ -1,14 +1,16 @@
 import { Command as CommanderCommand, CommanderError, Option } from 'commander'
 import { parseAddresses } from '../protocol/address.ts'
 import { readSecretFile } from '../protocol/authentication.ts'
-import { nameBytesMax, timeoutMsDefault, timeoutMsMax } from '../protocol/limits.ts'
+import { timeoutMsDefault, timeoutMsMax } from '../protocol/limits.ts'
 import { nearestWord } from '../protocol/nearest-word.ts'
+import { isServerId } from '../protocol/wire-forms.ts'
 import { chalkFor } from '../terminal/colour.ts'
 import { printable } from '../terminal/printable.ts'
 import { watchStandardStreams, writeFully } from '../terminal/standard-streams.ts'
 import { connect } from './client.ts'
 import { copyOfCut, type GivenCut } from './given-cut.ts'
 import { TidingsError } from './tidings-error.ts'
+import { commandLineError } from './command-line-error.ts'
 import { fromShell } from './command-line.ts'
 import { CommandError, commandNamed, exitCodes, helpText, type CommandContext } from './commands.ts'
 import { ConnectionReport } from './connection-report.ts'
@@ -65,7 +67,8 @@ export async function run(argv: readonly string[]): Promise<number> {
       : await runPrompt(wish, present)
   } catch (error) {
     if (!(error instanceof Error)) throw error
-    present(output).failed(error)
+    const given = { hasSecret: wish.secret !== undefined, isOneShot: wish.words.length > 0 }
+    present(output).failed(error instanceof TidingsError ? commandLineError(error, given) : error)
     return await codeOf(error)
   }
 }
@@ -78,7 +81,7 @@ async function runOnce(
   const [name = '', ...args] = wish.words
   const command = commandNamed(name)
   if (command.name === 'help') {
-    shown.output.print(helpText(args[0]))
+    shown.output.print(helpText(args[0], shown.output.width?.()))
     return exitCodes.ok
   }
   const { flags, timeoutMs, secret, cut } = wish
@@ -93,7 +96,6 @@ async function runOnce(
     ...(flags.id === undefined ? {} : { id: flags.id }),
     ...(cut === undefined ? {} : { cut }),
     onState: (state) => report.stateChanged(state),
-    onLost: (lost) => shown.presentation.lost(lost),
   })
   const context: CommandContext = {
     ...shown,
@@ -180,7 +182,10 @@ function wishFrom(argv: readonly string[]): Wish {
   const servers = given.flatMap((text) => text.split(/[\s,]+/)).filter((text) => text !== '')
   const objection = servers.map(serverObjection).find((each) => each !== undefined)
   if (objection !== undefined) throw new CommandError(objection)
-  if (flags.id !== undefined) refuse(idObjection(flags.id))
+  if (flags.id !== undefined && !isServerId(flags.id))
+    throw new CommandError(
+      `--id is 1 to 32 of A–Z a–z 0–9 _ . -, such as alice, and not "${printable(flags.id)}"`,
+    )
   return {
     flags,
     servers,
@@ -212,13 +217,18 @@ function commandLineParser(): CommanderCommand {
     .addOption(
       new Option(
         '--after <cut>',
-        'answer only once all of this is applied: a cut, {"origin":timestamp}, as JSON',
+        'answer only once all of this is applied: a cut, {"origin":timestamp}, as JSON; ' +
+          'JSON.stringify(client.cut) of the library is one, and so is .applied of status --json',
       ),
     )
     .addOption(new Option('--secret-file <file>', "file with the mesh's secret").env('TIDINGS_SECRET_FILE'))
     .addOption(new Option('--color', 'colours, also where the output is no terminal'))
     .addOption(new Option('--no-color', 'no colours'))
-    .addHelpText('after', () => `\nCommands:\n${helpText()}\n\n${afterHelp}`)
+    .addHelpText(
+      'after',
+      () =>
+        `\nCommands:\n${helpText(undefined, process.stdout.isTTY ? process.stdout.columns : undefined)}\n\n${afterHelp}`,
+    )
     .allowUnknownOption()
     .allowExcessArguments()
     .exitOverride()
@@ -258,9 +268,10 @@ function serverObjection(text: string): string | undefined {
   return addresses.length > 0 ? undefined : 'name a server: its port (60001), or host:port'
 }
 
+/** Any text would do for the server. But the name stands in every prompt, and a command typed too early is no name. */
 function idObjection(id: string): string | undefined {
-  if (id.trim() === '') return 'a client needs an id: any name, such as alice'
-  return Buffer.byteLength(id) <= nameBytesMax ? undefined : `this id is longer than ${nameBytesMax} bytes`
+  if (isServerId(id)) return undefined
+  return `a client is called by 1 to 32 of A–Z a–z 0–9 _ . -, such as alice; this is where its name goes, commands come later`
 }
 
 function timeoutFrom(text: string | undefined): number {
@@ -275,14 +286,19 @@ function timeoutFrom(text: string | undefined): number {
 function cutFrom(text: string | undefined): GivenCut | undefined {
   if (text === undefined) return undefined
   try {
-    return copyOfCut(JSON.parse(text) as GivenCut, '--after')
+    const cut = copyOfCut(JSON.parse(text) as GivenCut, '--after')
+    if (cut.size === 0)
+      process.stderr.write(`warning: this --after is empty, and waits for nothing; ${cutAdvice}\n`)
+    return cut
   } catch (error) {
     if (!(error instanceof TidingsError || error instanceof SyntaxError)) throw error
     const reason = error instanceof TidingsError ? `: ${error.message}` : ''
-    const message = `--after needs a cut, such as '{"1~m3k9x":7}', not ${printable(text)}${reason}`
+    const message = `--after needs a cut, such as '{"1~m3k9x":7}', not ${printable(text)}${reason}; ${cutAdvice}`
     throw new CommandError(message, { cause: error })
   }
 }
+
+const cutAdvice = 'a cut is JSON.stringify(client.cut) of the library, or .applied of status --json'
 
 function secretFrom(file: string | undefined): string | undefined {
   if (file === undefined) return undefined
@@ -307,6 +323,8 @@ function standardOutput(): Output {
     print: (text) => void process.stdout.write(`${text}\n`),
     note: (text) => void process.stderr.write(`${text}\n`),
     complain: (text) => void process.stderr.write(`${text}\n`),
+    // What goes elsewhere than to the terminal is for a program, or for an editor that wraps it.
+    width: () => (process.stdout.isTTY && process.stderr.isTTY ? process.stdout.columns : undefined),
     drained: () => writeFully(process.stdout, ''),
   }
 }

@@ -4,9 +4,11 @@ import { nearestWord } from '../protocol/nearest-word.ts'
 import type { LinkAction } from '../protocol/client-messages.ts'
 import type { Version } from '../replica/version.ts'
 import { printable } from '../terminal/printable.ts'
+import { wrapWords } from '../terminal/word-wrap.ts'
 import type { Client } from './client.ts'
 import type { CommandLine } from './command-line.ts'
 import type { Output, Presentation } from './presentation.ts'
+import { TidingsError } from './tidings-error.ts'
 import { valueFromText } from './value-text.ts'
 
 /** A command was typed wrong; the message says what is wrong and what would be right. Exit code 2. */
@@ -83,7 +85,8 @@ export const commands: readonly Command[] = [
           `write needs a value for ${printable(key)}: write <key> <value…> ("" is an empty text)`,
         )
       const read = valueFromText(text)
-      if ('fault' in read) throw new CommandError(read.fault)
+      if ('fault' in read)
+        throw new CommandError(quotesAdvised(read.fault, { key, text, isFromShell: line.isFromShell }))
       const result = await client.write(key, read.value)
       wrote(result.version)
       presentation.written(result, read.value)
@@ -218,6 +221,10 @@ export const commands: readonly Command[] = [
     name: 'release',
     usage: '<peer> [n]',
     summary: 'let the updates in the link go, all or the next n',
+    details: [
+      'Without n it ends a hold or a delay too; with n what follows those n is still held.',
+      'It lets go what hold or delay keeps. A link that was cut keeps nothing: heal connects it again.',
+    ],
     action: (line) => {
       const count = line.words[1]
       return count === undefined
@@ -229,6 +236,7 @@ export const commands: readonly Command[] = [
     name: 'delay',
     usage: '<peer> <ms>',
     summary: 'keep each update to a peer in the link for some milliseconds',
+    details: ['It ends with 0 milliseconds (delay 3 0), or with release.'],
     action: (line) => {
       const ms = line.words[1]
       if (ms === undefined) throw new CommandError('delay needs the milliseconds: delay <peer> <ms>')
@@ -245,6 +253,7 @@ export const commands: readonly Command[] = [
     name: 'heal',
     usage: '<peer>',
     summary: 'connect a link that was cut',
+    details: ['It undoes cut only: release lets go what hold or delay keeps.'],
     action: () => ({ action: 'heal' }),
   }),
   {
@@ -253,7 +262,7 @@ export const commands: readonly Command[] = [
     summary: 'list the commands, or explain one',
     completes: (place) => (place === 0 ? 'command' : undefined),
     run: (line, { output }) => {
-      output.print(helpText(line.words[0]))
+      output.print(helpText(line.words[0], output.width?.()))
       return exitCodes.ok
     },
   },
@@ -283,17 +292,30 @@ function usageOf({ name, usage }: Command): string {
   return usage === '' ? name : `${name} ${usage}`
 }
 
-/** What `help` says: of one command, or of all, one a line. */
-export function helpText(name?: string): string {
+/**
+ * What `help` says: of one command, or of all, one a line.
+ *
+ * @param width columns of the terminal; undefined where it is none.
+ */
+export function helpText(name?: string, width?: number): string {
   if (name !== undefined) {
     const command = commandNamed(name)
-    return [
-      usageOf(command),
-      ...[command.summary, ...(command.details ?? [])].map((line) => `  ${line}`),
-    ].join('\n')
+    const lines = [command.summary, ...(command.details ?? [])].map((line) => `  ${line}`)
+    return wrapWords([usageOf(command), ...lines].join('\n'), { width, hangingIndent: 2 })
   }
-  const width = Math.max(...commands.map((command) => usageOf(command).length))
-  return commands.map((command) => `  ${usageOf(command).padEnd(width)}  ${command.summary}`).join('\n')
+  const usageColumns = Math.max(...commands.map((command) => usageOf(command).length))
+  const lines = commands.map((command) => `  ${usageOf(command).padEnd(usageColumns)}  ${command.summary}`)
+  return wrapWords(lines.join('\n'), { width, hangingIndent: usageColumns + 2 })
+}
+
+/** The server speaks to programs; somebody who types wants to see what to type. */
+function quotesAdvised(
+  fault: string,
+  { key, text, isFromShell }: { readonly key: string; readonly text: string; readonly isFromShell: boolean },
+): string {
+  const quoted = isFromShell ? `'"${text}"'` : `"${text}"`
+  const example = /^-?[\d.eE+-]+$/.test(text) ? `: write ${printable(key)} ${quoted}` : ''
+  return fault.replace('; send it as a string', `; put it in quotes${example}`)
 }
 
 /** A command that acts on the server's outgoing link to a peer. */
@@ -301,14 +323,15 @@ function lab(options: {
   readonly name: string
   readonly usage: string
   readonly summary: string
+  readonly details?: readonly string[]
   readonly action: (line: CommandLine) => LinkAction
 }): Command {
-  const { name, usage, action } = options
+  const { name, usage, details = [], action } = options
   return {
     name,
     usage,
     summary: `lab: ${options.summary}`,
-    details: ['Works at a server that was started with --lab, on its outgoing link.'],
+    details: [...details, 'Works at a server that was started with --lab, on its outgoing link.'],
     completes: firstPeer,
     run: async (line, { client, presentation }) => {
       const [peer] = line.words
@@ -317,10 +340,28 @@ function lab(options: {
       if (!isServerId(peer))
         throw new CommandError(`"${printable(peer)}" is not the id of a server; status lists the peers`)
       noMoreThan(line, usage.split(' ').length, name)
-      presentation.link(await client.link(peer, action(line)))
+      try {
+        presentation.link(await client.link(peer, action(line)))
+      } catch (error) {
+        throw error instanceof TidingsError && error.data['path'] === 'params.peer'
+          ? await unknownPeer(peer, client, error)
+          : error
+      }
       return exitCodes.ok
     },
   }
+}
+
+async function unknownPeer(peer: string, client: Client, cause: TidingsError): Promise<CommandError> {
+  const { peers } = await client.status()
+  const ids = peers.map(({ id }) => id)
+  const known =
+    ids.length === 0
+      ? 'this server has none'
+      : ids.length === 1
+        ? `the only peer is ${ids.join('')}`
+        : `the peers are ${ids.join(', ')}`
+  return new CommandError(`there is no peer ${peer}; ${known}`, { cause })
 }
 
 function keyAt(line: CommandLine, place: number, name: string): string {

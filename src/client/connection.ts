@@ -1,5 +1,5 @@
 import { connect as connectSocket, type Socket } from 'node:net'
-import { showAddress, isLoopback, type Address } from '../protocol/address.ts'
+import { showAddress, type Address } from '../protocol/address.ts'
 import { connectionFault } from '../protocol/connection-fault.ts'
 import { ProtocolError } from '../protocol/errors.ts'
 import { parseRpcLine, type RpcMessage } from '../protocol/json-rpc.ts'
@@ -140,18 +140,17 @@ export class Connection {
     const where = showAddress(this.address)
     const cause = error === undefined ? {} : { cause: error }
     if (this.#isConnected) {
-      const reason = error === undefined ? 'the server closed it' : connectionFault(error)
-      return new TidingsError('ERR_CONNECTION_LOST', `the connection to ${where} broke (${reason})`, cause)
+      // A server that was killed and one that closed in order look the same from here; one that leaves says so first.
+      const isPlain = error === undefined || error.code === 'ECONNRESET' || error.code === 'EPIPE'
+      const reason = isPlain ? '' : ` (${connectionFault(error)})`
+      return new TidingsError('ERR_CONNECTION_LOST', `the connection to ${where} broke${reason}`, cause)
     }
     const reason = error === undefined ? 'closed at once' : connectionFault(error)
     const message =
       error?.code === 'ECONNREFUSED'
-        ? `nothing listens on ${where} (${reason})`
+        ? `nothing listens on ${where} (${reason}); is the server started?`
         : `cannot reach ${where} (${reason})`
-    const advice = isLoopback(this.address.host)
-      ? `; start it: tidings server --port ${this.address.port} --id 1`
-      : ''
-    return new TidingsError('ERR_CANNOT_CONNECT', `${message}${advice}`, cause)
+    return new TidingsError('ERR_CANNOT_CONNECT', message, cause)
   }
 
   #unintelligible(error: ProtocolError): TidingsError {

@@ -67,8 +67,9 @@ export class JsonPresentation implements Presentation {
     this.#output.complain(JSON.stringify({ lost: missing.map(wireResult.missingEntry) }))
   }
 
-  failed(error: Error): void {
+  failed(error: Error, command?: string): void {
     const more = error instanceof TidingsError ? wireResult.error(error) : {}
-    this.#output.complain(JSON.stringify({ error: { message: error.message, ...more } }))
+    const whose = command === undefined ? {} : { command }
+    this.#output.complain(JSON.stringify({ error: { message: error.message, ...whose, ...more } }))
   }
 }

@@ -11,6 +11,8 @@ import type {
 import type { JsonValue, Write } from '../replica/update.ts'
 import { serverOf, showVersion, type Version } from '../replica/version.ts'
 import { printable } from '../terminal/printable.ts'
+import { cutTo, wrapWords } from '../terminal/word-wrap.ts'
+import { showRunVersion } from './run-version.ts'
 import { duration, storyText } from './story-text.ts'
 import { shortTextFromValue, textFromValue } from './value-text.ts'
 import type { WatchEvent } from './watch.ts'
@@ -22,6 +24,8 @@ export interface Output {
   /** What only people want to know. */
   readonly note: (text: string) => void
   readonly complain: (text: string) => void
+  /** Columns of the terminal, as it is now; undefined where there is none, and lines are as long as they are. */
+  readonly width?: () => number | undefined
   /** Settles when what was printed has left, so that a long list waits for its reader. */
   readonly drained: () => Promise<void>
 }
@@ -40,8 +44,12 @@ export interface Presentation {
   event(event: WatchEvent): void
   /** Versions that were seen are lost: nobody has them any more (R9). */
   lost(missing: readonly ToldMissingEntry[]): void
-  /** Something went wrong; the message says what, why, and what to try. */
-  failed(error: Error): void
+  /**
+   * Something went wrong; the message says what, why, and what to try.
+   *
+   * @param command that it went wrong with, as it was typed, where it may have been typed long before.
+   */
+  failed(error: Error, command?: string): void
 }
 
 /** For people: sentences and short lines, every foreign text made safe for a terminal. */
@@ -73,8 +81,9 @@ export class PeoplePresentation implements Presentation {
       if (value !== undefined && version !== undefined) {
         this.#output.print(`${name} = ${this.#paint.bold(textFromValue(value))} ${this.#version(version)}`)
       } else {
-        const deleted = version === undefined ? '' : ` (deleted ${this.#version(version)})`
-        this.#output.print(`${name}: ${this.#paint.yellow('not found')}${deleted}`)
+        const what = version === undefined ? 'not found' : 'deleted'
+        const which = version === undefined ? '' : ` ${this.#version(version)}`
+        this.#output.print(`${name}: ${this.#paint.yellow(what)}${which}`)
       }
       for (const conflict of conflicts)
         this.#output.print(this.#paint.yellow(`  conflicts with ${siblingText(conflict)}`))
@@ -142,7 +151,7 @@ export class PeoplePresentation implements Presentation {
         return `peer ${this.#paint.bold(peer.id)} at ${printable(peer.address)}: ${state}${link}`
       }),
     ]
-    this.#output.print(lines.join('\n'))
+    this.#output.print(this.#wrapped(lines.join('\n')))
     if (status.peers.length === 0) this.#output.note('no peers')
   }
 
@@ -160,7 +169,7 @@ export class PeoplePresentation implements Presentation {
   }
 
   story(story: ToldStory, server: string): void {
-    this.#output.print(storyText(story, server).join('\n'))
+    this.#output.print(this.#wrapped(storyText(story, server).join('\n')))
   }
 
   link({ peer, state, delayMs, queued }: ClientResults['link']): void {
@@ -176,30 +185,40 @@ export class PeoplePresentation implements Presentation {
       this.#output.print(this.#paint.yellow(said))
       return
     }
-    const writes = event.writes.map(writeText).join(', ')
+    const width = this.#output.width?.() ?? Infinity
+    const around = `applied  (${showVersion(event.version)})`.length
+    const writes = cutTo(event.writes.map(writeText).join(', '), width - around)
     const lines = [`${this.#paint.green('applied')} ${writes} ${this.#version(event.version)}`]
     for (const conflict of event.conflict ?? [])
-      lines.push(this.#paint.yellow(`  conflict: ${conflictText(conflict)}`))
+      lines.push(this.#paint.yellow(cutTo(`  conflict: ${conflictText(conflict)}`, width)))
     this.#output.print(lines.join('\n'))
   }
 
   lost(missing: readonly ToldMissingEntry[]): void {
-    const versions = missing.map(({ version }) => showVersion(version)).join(', ')
+    const versions = missing.map(({ version }) => showRunVersion(version)).join(', ')
     const [is, they] = missing.length === 1 ? ['is', 'it'] : ['are', 'them']
     const said = `${versions} ${is} lost: you had seen ${they}, and no server has ${they} any more; what you do next goes on without ${they}`
-    this.#output.complain(this.#paintErrors.yellow(said))
+    this.#output.complain(this.#paintErrors.yellow(this.#wrapped(said)))
   }
 
-  failed(error: Error): void {
+  failed(error: Error, command?: string): void {
     // What is a parameter to a program is just a word to people.
     const message = printable(error.message).replace(/^params\.(?=\w)/, '')
-    this.#output.complain(`${this.#paintErrors.red('error:')} ${message}`)
+    const whose = command === undefined ? '' : `${cutTo(printable(command), commandColumnsMax)}: `
+    this.#output.complain(this.#wrapped(`${this.#paintErrors.red('error:')} ${whose}${message}`))
+  }
+
+  #wrapped(text: string): string {
+    return wrapWords(text, { width: this.#output.width?.(), hangingIndent: 2 })
   }
 
   #version(version: Version): string {
     return this.#paint.dim(`(${showVersion(version)})`)
   }
 }
+
+/** Enough to recognise a command that was typed. */
+const commandColumnsMax = 40
 
 function writeText(write: Write): string {
   const key = printable(write.key)

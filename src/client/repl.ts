@@ -5,15 +5,17 @@ import { HistoryFile, historyPath } from '../terminal/history-file.ts'
 import { LineEditor } from '../terminal/line-editor.ts'
 import { printable } from '../terminal/printable.ts'
 import type { TerminalOutput } from '../terminal/terminal-line.ts'
+import { wrapWords } from '../terminal/word-wrap.ts'
 import { connect, Client, type ClientState, type ConnectOptions } from './client.ts'
 import { readLine } from './command-line.ts'
+import { commandLineError } from './command-line-error.ts'
 import { commandNamed, exitCodes, type CommandContext } from './commands.ts'
 import { completionOf, hintFor } from './completion.ts'
 import { ConnectionReport } from './connection-report.ts'
 import { exitCodeOf } from './exit-code.ts'
 import type { GivenCut } from './given-cut.ts'
 import type { Output, Presentation } from './presentation.ts'
-import { TidingsError } from './tidings-error.ts'
+import { isAboutLost, TidingsError } from './tidings-error.ts'
 import type { Watch, WatchEvent } from './watch.ts'
 
 export interface ReplOptions {
@@ -55,6 +57,11 @@ export class Repl {
   readonly #asked = new Set<Origin>()
   #lastFailure: number = exitCodes.ok
   #isLeaving = false
+  /** `exit` was typed behind commands that are not done. */
+  #isToLeave = false
+  /** Lines that are only counted, since piped commands were given up; undefined while they are carried out. */
+  #linesLeftOut: number | undefined
+  #countingTimer: NodeJS.Timeout | undefined
   readonly #report: ConnectionReport
   #end: (code: number) => void = () => {}
   readonly #ended: Promise<number>
@@ -71,7 +78,10 @@ export class Repl {
       serverCount: options.servers.length,
       isInteractive: this.#isInteractive,
       output: this.#output,
-      presentation: this.#presentation,
+      presentation: {
+        failed: (error) =>
+          this.#presentation.failed(error instanceof TidingsError ? this.#inWords(error) : error),
+      },
     })
     const history = this.#isInteractive ? new HistoryFile(historyPath(options.environment)) : undefined
     this.#editor = new LineEditor({
@@ -85,7 +95,11 @@ export class Repl {
       },
       hint: hintFor,
       onLine: (line) => this.#takeLine(line),
-      onClose: () => this.#end(this.#lastFailure),
+      onAhead: (line) => this.#foresee(line),
+      onClose: () => {
+        this.#sayWhatWasLeftOut('')
+        this.#end(this.#lastFailure)
+      },
       onInterrupt: () => this.#interrupted(),
       onHistory: (line) => history?.append(line),
       environment: options.environment,
@@ -110,6 +124,7 @@ export class Repl {
       this.#editor.resume()
       return await this.#ended
     } finally {
+      clearTimeout(this.#countingTimer)
       this.#editor.close()
       await this.#client?.close()
     }
@@ -133,6 +148,7 @@ export class Repl {
   // ── commands ───────────────────────────────────────────────────────────────────────────────────────────
 
   #takeLine(line: string): void {
+    if (this.#linesLeftOut !== undefined && line.trim() !== '') this.#linesLeftOut++
     if (this.#isLeaving) return
     this.#editor.pause()
     this.#asked.clear()
@@ -155,14 +171,34 @@ export class Repl {
         this.#output.note('abandoned; a write may have been carried out all the same')
     } catch (error) {
       if (!(error instanceof Error)) throw error
+      // Who has left is not told what became of the rest.
+      if (this.#isLeaving) return
       this.#lastFailure = exitCodeOf(error)
-      this.#presentation.failed(error)
+      // What was typed wrong is said at once. An answer may come when other things have been typed.
+      if (error instanceof TidingsError) this.#presentation.failed(this.#inWords(error), line.trim())
+      else this.#presentation.failed(error)
+      if (!this.#isInteractive && isNobodyThere(error)) this.#giveUp()
     } finally {
       this.#abandon = undefined
     }
   }
 
+  #inWords(error: TidingsError): TidingsError {
+    return commandLineError(error, { hasSecret: this.#options.secret !== undefined, isOneShot: false })
+  }
+
+  /** The same once more where nothing stood in its way but what is forgotten now: what was seen, and is lost (R9). */
   async #run(line: string): Promise<number> {
+    try {
+      return await this.#runOnce(line)
+    } catch (error) {
+      if (error instanceof TidingsError && isAboutLost(error) && error.definite)
+        return await this.#runOnce(line)
+      throw error
+    }
+  }
+
+  async #runOnce(line: string): Promise<number> {
     const read = readLine(line)
     const client = this.#client
     if (read === undefined || client === undefined) return exitCodes.ok
@@ -174,16 +210,60 @@ export class Repl {
       wrote: (version) => this.#leaveOut(version),
       watch: async (prefix) => await this.#narrowWatch(client, prefix),
       unwatch: () => {
+        const wasWatching = this.#watch?.hasEnded === false
         void this.#watch?.return()
+        const what = wasWatching ? 'what others write is no longer shown' : 'nothing was being watched'
+        this.#output.note(`${what}; watch shows it`)
         return exitCodes.ok
       },
       exit: () => {
-        this.#isLeaving = true
-        this.#end(this.#lastFailure)
+        this.#leave()
         return exitCodes.ok
       },
     }
     return await commandNamed(read.name).run(read.rest, context)
+  }
+
+  #leave(): void {
+    this.#isLeaving = true
+    this.#end(this.#lastFailure)
+  }
+
+  /**
+   * A line was entered before its turn. `exit` does not wait for a server that is away: what is typed before it would
+   * each take its whole time. Where the server is there it does wait, for that is a moment, and what was written is kept.
+   */
+  #foresee(line: string): void {
+    if (!this.#isInteractive || line.trim().toLowerCase() !== 'exit') return
+    this.#isToLeave = true
+    this.#leaveWithoutServer()
+  }
+
+  #leaveWithoutServer(): void {
+    if (!this.#isToLeave || this.#isLeaving || this.#client?.state.status === 'connected') return
+    if (this.#running !== undefined) this.#output.note('left before all was answered')
+    this.#leave()
+  }
+
+  /** Piped commands come after one another, and none will fare better: so the rest is not tried, only counted. */
+  #giveUp(): void {
+    this.#lastFailure = exitCodes.cannotConnect
+    this.#isLeaving = true
+    this.#linesLeftOut = 0
+    // Whoever holds the pipe open is not waited for.
+    this.#countingTimer = setTimeout(() => {
+      this.#sayWhatWasLeftOut(' or more')
+      this.#end(this.#lastFailure)
+    }, countingMsMax)
+  }
+
+  #sayWhatWasLeftOut(more: string): void {
+    const lines = this.#linesLeftOut ?? 0
+    this.#linesLeftOut = undefined
+    if (lines === 0) return
+    this.#output.note(
+      `stopped there: ${lines}${more} ${lines === 1 && more === '' ? 'line was' : 'lines were'} not run`,
+    )
   }
 
   #interrupted(): void {
@@ -248,6 +328,7 @@ export class Repl {
   #stateChanged(state: ClientState): void {
     this.#editor.setPrompt(this.#promptFor(state))
     this.#report.stateChanged(state)
+    this.#leaveWithoutServer()
     if (this.#running !== undefined && state.status === 'connected') this.#asked.add(state.origin)
   }
 
@@ -270,8 +351,12 @@ export class Repl {
     if (this.#isInteractive) {
       return {
         print: (text) => this.#editor.printAbove(text),
-        note: (text) => this.#editor.printAbove(paint.dim(text)),
+        note: (text) => {
+          const wrapped = wrapWords(text, { width: output.columns, hangingIndent: 2 })
+          this.#editor.printAbove(paint.dim(wrapped))
+        },
         complain: (text) => this.#editor.printAbove(text),
+        width: () => output.columns,
         drained: () => Promise.resolve(),
       }
     }
@@ -285,6 +370,14 @@ export class Repl {
 }
 
 const ownVersionsMax = 1_000
+/** A file or a script's text is read to its end in less. */
+const countingMsMax = 200
+
+function isNobodyThere(error: Error): boolean {
+  return (
+    error instanceof TidingsError && (error.code === 'ERR_CANNOT_CONNECT' || error.code === 'ERR_TIMEOUT')
+  )
+}
 
 function nameOf(version: Version): string {
   return `${version.timestamp} ${version.origin}`

@@ -1,5 +1,9 @@
 import { covers, entryOf, raise, type Cut, type MutableCut } from '../replica/cut.ts'
+import { cutToWire, type WireCut } from '../protocol/wire-forms.ts'
 import type { Origin, Version } from '../replica/version.ts'
+
+/** A cut that keeps what it says on its way through JSON, where any other Map becomes `{}`. */
+export type KeptCut = Cut & { readonly toJSON: () => WireCut }
 
 /**
  * What a client has seen, and what of it the server that it talks to has to be shown (R9).
@@ -25,8 +29,10 @@ export class SessionCut {
   }
 
   /** All that was seen, as it is now. */
-  get seen(): Cut {
-    return new Map(this.#seen)
+  get seen(): KeptCut {
+    const cut = new Map(this.#seen)
+    // Not enumerable, so that it is shown and compared as the Map that it is.
+    return Object.defineProperty(cut, 'toJSON', { value: () => cutToWire(cut) }) as MutableCut & KeptCut
   }
 
   /** A connection was made. @param applied what the server said then that it had applied. */

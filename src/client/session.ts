@@ -15,6 +15,7 @@ import {
   lineOf,
   lostError,
   lostVersionsError,
+  notCaughtUpError,
   settleWith,
   type Call,
 } from './call.ts'
@@ -428,7 +429,9 @@ export class Session {
     clearTimeout(call.timer)
     const lost = error.missing.filter((entry) => entry.lost)
     if (lost.length === 0) {
-      call.reject(error)
+      const { timeoutMs } = this.#options
+      const isNamed = error.code === 'ERR_NOT_CAUGHT_UP' && error.missing.length > 0
+      call.reject(isNamed ? notCaughtUpError(error, timeoutMs) : error)
       return
     }
     call.reject(lostVersionsError(call, error, lost))

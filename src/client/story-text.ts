@@ -1,4 +1,5 @@
 import type { ToldMissing, ToldStory } from '../protocol/client-results.ts'
+import type { JsonValue } from '../replica/update.ts'
 import { serverOf, showVersion } from '../replica/version.ts'
 import { printable } from '../terminal/printable.ts'
 import { shortTextFromValue } from './value-text.ts'
@@ -56,19 +57,21 @@ function whatItIs({ key, versions, waiting, missing, silent }: ToldStory): strin
       : `${name} was never written, as far as anybody here knows.`
   }
   const version = showVersion(winner.version)
-  const is =
-    winner.value === undefined
-      ? `${name} was deleted (${version})`
-      : `${name} = ${shortTextFromValue(winner.value)} (${version})`
-  if (others.length === 0) return `${is}, and no other version conflicts with it.`
-  const lost = others.map((other) => {
-    const value = other.value === undefined ? 'its deletion' : shortTextFromValue(other.value)
-    return `${value} (${showVersion(other.version)})`
-  })
+  if (others.length === 0) {
+    const is = winner.value === undefined ? `${name} was deleted` : shownAs(name, winner.value)
+    return `${is} (${version}), and no other version conflicts with it.`
+  }
+  const losers = others.map((other) => `${shownAs(name, other.value)} (${showVersion(other.version)})`)
+  const nobodyKnew =
+    others.length === 1 ? 'neither writer knew of the other' : 'none of the writers knew of the others'
   return (
-    `${is}. It won over ${list(lost)}, written without knowledge of each other. ` +
+    `${shownAs(name, winner.value)} (${version}) wins over ${list(losers)}: ${nobodyKnew}. ` +
     `To settle it, write ${name} again.`
   )
+}
+
+function shownAs(name: string, value: JsonValue | undefined): string {
+  return value === undefined ? `the deletion of ${name}` : `${name} = ${shortTextFromValue(value)}`
 }
 
 function whatIsMissing({ version, keys }: ToldMissing): string {

@@ -84,6 +84,11 @@ export class TidingsError extends Error {
   }
 }
 
+/** Whether a request was refused because it was to come after what nobody has any more. The client has forgotten that. */
+export function isAboutLost({ code, missing }: TidingsError): boolean {
+  return code === 'ERR_NOT_CAUGHT_UP' && missing.some(({ lost }) => lost)
+}
+
 /** The error that a server answered with, as its asker gets it. */
 export function errorFromServer(error: ProtocolError): TidingsError {
   const name = nameOfCode(error.code)

@@ -269,7 +269,7 @@ function refusal(
     case 'tooManyWaiting':
       return protocolError(
         'overloaded',
-        'as many requests wait here for their `after` as may; ask again later, or ask another server',
+        'as many requests and watches wait here for what they come after as may; ask again later, or ask another server',
         { data: { retryAfterMs: 1_000 } },
       )
     case 'outcomeUnknown':

@@ -162,9 +162,11 @@ export class CatchUp {
     }
     this.#learn(view, pull.applied, nowMs)
     const except = new Set(pull.except)
-    // Asked for ahead of the last page, which has gone out since.
-    if (pull.snapshot !== undefined && pull.snapshot === view.finishedSnapshot) return
     const isUnderWay = view.snapshot !== undefined && view.snapshot.number === pull.snapshot
+    if (pull.snapshot !== undefined && !isUnderWay) {
+      // Asked for ahead, of a snapshot that has gone out whole since, or has been begun anew.
+      if (view.snapshot !== undefined || pull.snapshot === view.finishedSnapshot) return
+    }
     if (except.size === 0 && (isUnderWay || !this.#log.reaches(pull.applied))) {
       send.push({
         to: id,

@@ -24,6 +24,8 @@ export interface Limits {
   /** Updates that a step applies before it hands control back, so that a long drain stalls nobody. */
   readonly appliedPerStepMax: number
   readonly watchesPerClientMax: number
+  /** Entries of the cuts that watches go on from, of all clients: each is kept until it is applied here. */
+  readonly watchEntriesMax: number
   /** What the log keeps (R12). Whoever lacks more than that gets a snapshot. */
   readonly log: PageLimits
   readonly requests: RequestLimits
@@ -71,6 +73,8 @@ export const defaultLimits: Limits = {
   pushedBytesMax: 4 << 20,
   appliedPerStepMax: 1_000,
   watchesPerClientMax: 64,
+  // Some 100 MiB. A cut that is applied here costs nothing more once its watch has caught up.
+  watchEntriesMax: 1_000_000,
   // An outage of a busy hour or a quiet month; with their objects, some 200 MiB of memory at most.
   log: { updatesMax: 200_000, bytesMax: 64 << 20 },
   // A session may have as many requests under way as a connection; the answers of all take some 50 MiB.

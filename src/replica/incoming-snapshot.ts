@@ -1,7 +1,8 @@
 import { coversCut, raise, raiseAll, type Cut, type MutableCut } from './cut.ts'
+import type { Sibling, Siblings } from './key-space.ts'
 import type { SessionRecord, SnapshotPage, SnapshotSibling } from './messages.ts'
 import { versionKey } from './questions.ts'
-import type { Origin, ServerId, Version } from './version.ts'
+import { compareVersions, type Origin, type ServerId, type Version } from './version.ts'
 
 /**
  * A snapshot of a peer's state on its way here: kept beside the own state, without effect on it, until its last
@@ -81,9 +82,20 @@ export class IncomingSnapshot {
     return undefined
   }
 
+  /** The siblings of a key as they were told last, the winner first. */
+  siblingsOf(key: string): Siblings {
+    const siblings = [...(this.#siblings.get(key)?.values() ?? [])].map(({ sibling }) => asSibling(sibling))
+    return siblings.toSorted((a, b) => compareVersions(b.version, a.version)) as unknown as Siblings
+  }
+
   /** What has arrived and was not replaced, in causal order. */
   *arrivals(): Generator<SnapshotSibling, void, undefined> {
     for (const { sibling, isCurrent } of this.#arrivals) if (isCurrent) yield sibling
+  }
+
+  /** How many siblings of a key the peer has. */
+  countOf(key: string): number {
+    return this.#siblings.get(key)?.size ?? 0
   }
 
   /** Whether the peer has a version among the siblings of a key. */
@@ -128,6 +140,10 @@ export class IncomingSnapshot {
   #forgetReplaced(): void {
     this.#before = new Map()
   }
+}
+
+function asSibling({ version, value, deleted }: SnapshotSibling): Sibling {
+  return deleted === true ? { version, deleted } : { version, value: value ?? null }
 }
 
 interface Arrival {

@@ -34,18 +34,25 @@ export interface Output {
   readonly more: boolean
 }
 
-/** What becomes of the state on a disk while a snapshot is taken in: first beside it, then in its place. */
+/**
+ * What becomes of the state on a disk while a snapshot is taken in: first beside it, as its pages arrive; then, when
+ * all are there, what of it is different here; then in its place.
+ */
 export type StageItem =
-  /** A new snapshot begins; what was staged before is of no use. */
+  /** A snapshot begins to arrive; what was staged before is of no use. It may never come to its end. */
+  | { readonly kind: 'open' }
+  /** A part of it as it arrived, while everything else goes on. */
+  | { readonly kind: 'arrived'; readonly records: StateRecords }
+  /** All of it is there. From here to `install`, nothing but that changes the state. */
   | { readonly kind: 'begin' }
   /**
-   * A part of what the snapshot changes. A key, row or session that comes again replaces what came before; what never
-   * comes stays as it is.
+   * What the state will be where that is not just what has arrived. A key, row or session that is staged again replaces
+   * what was staged before; what never is stays as it is.
    */
   | { readonly kind: 'records'; readonly records: StateRecords }
   /**
    * What was staged is part of the state from now on, all at once. The next update has the position `position`, and
-   * what lies before the log is covered by `logFloor`. Between `begin` and this, nothing else changes the state.
+   * what lies before the log is covered by `logFloor`.
    */
   | { readonly kind: 'install'; readonly position: number; readonly applied: Cut; readonly logFloor: Cut }
 

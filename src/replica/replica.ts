@@ -17,9 +17,10 @@ import type {
   Patience,
   PeerMessage,
   SessionRecord,
+  SnapshotPage,
   Story,
 } from './messages.ts'
-import type { Output } from './output.ts'
+import type { Output, StateRecords } from './output.ts'
 import { ParkedRequests, type ParkedRequest } from './parked-requests.ts'
 import { Questions, versionKey, type Question } from './questions.ts'
 import type { Recovered } from './recovered.ts'
@@ -114,6 +115,7 @@ export class Replica {
     const output = emptyOutput()
     if (this.#installation !== undefined) {
       this.#hold(input)
+      if (input.kind === 'tick') this.#refuseExpired(output)
       this.#install(output, this.#installation)
       output.more = true
       return output
@@ -491,6 +493,10 @@ export class Replica {
           return { method: 'refused', reason: 'tooManyWatches' }
         }
         const { since } = request
+        const { watchEntriesMax } = this.#configuration.limits
+        if (typeof since !== 'string' && this.#watches.sinceEntries + since.size > watchEntriesMax) {
+          return { method: 'refused', reason: 'tooManyWaiting' }
+        }
         const watch = this.#watches.open(client, request.prefix, since)
         if (typeof since !== 'string' && !coversCut(this.#applied, since)) {
           this.#expectant.set(watch, { client, since })
@@ -652,6 +658,8 @@ export class Replica {
       return
     }
     const broken = incoming.take(page) ?? this.#forgery(incoming)
+    if (page.page === 1) output.stage.push({ kind: 'open' })
+    if (broken === undefined) output.stage.push({ kind: 'arrived', records: recordsOf(incoming, page) })
     if (broken !== undefined) {
       this.#incoming = undefined
       output.refuse.push({ peer: from, reason: `its snapshot is refused: ${broken}` })
@@ -691,6 +699,7 @@ export class Replica {
     })
     if (!work.isDone) return
     this.#installation = undefined
+    if (this.#log.end !== work.began) throw new Error('something was applied while a snapshot was taken in')
     const risen: MutableCut = new Map()
     for (const [origin, timestamp] of work.theirs) {
       if (entryOf(this.#applied, origin) >= timestamp) continue
@@ -1001,6 +1010,16 @@ const listedWaitingMax = 1_000
 /** What one answer tells: people read it, and whoever asks must not be able to make it long. */
 const toldVersionsMax = 100
 const toldKeysMax = 100
+
+/** A page as it is staged: each key with all the siblings that have arrived of it. */
+function recordsOf(incoming: IncomingSnapshot, page: SnapshotPage): StateRecords {
+  const keys = new Set(page.siblings.map(({ key }) => key))
+  return {
+    keys: Array.from(keys, (key) => ({ key, position: 0, siblings: incoming.siblingsOf(key) })),
+    rows: page.rows,
+    sessions: page.sessions,
+  }
+}
 
 /** What an entry of a cut takes in memory: the name of an origin, and a place in a map. */
 const entryBytes = 100

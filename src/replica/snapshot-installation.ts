@@ -1,6 +1,6 @@
-import { covers, type Cut } from './cut.ts'
+import { covers, coversCut, type Cut } from './cut.ts'
 import type { IncomingSnapshot } from './incoming-snapshot.ts'
-import type { KeySpace } from './key-space.ts'
+import type { KeySpace, Siblings } from './key-space.ts'
 import type { KnownMatrix } from './known-matrix.ts'
 import type { SnapshotRow, SnapshotSibling } from './messages.ts'
 import { writeOf } from './outgoing-snapshot.ts'
@@ -51,6 +51,11 @@ export class SnapshotInstallation {
     return this.#position
   }
 
+  /** The position of the next update when it began, which must not have been taken since. */
+  get began(): number {
+    return this.#own.position
+  }
+
   /** How many writes were new here. */
   get keys(): number {
     return this.#keys
@@ -60,7 +65,7 @@ export class SnapshotInstallation {
    * Takes in some of it.
    *
    * @param count of parts, a key with several siblings counting as many.
-   * @returns what of the state has changed by that.
+   * @returns what the state is by that, where it is not just what has arrived.
    */
   advance(count: number): StateRecords {
     const { known, requests } = this.#own
@@ -83,7 +88,8 @@ export class SnapshotInstallation {
       if (row.done !== true) {
         const [origin, cut] = row.value
         known.merge(origin, cut)
-        rows.push({ origin, known: new Map(known.row(origin)) })
+        const merged = known.row(origin)
+        if (merged !== undefined && !coversCut(cut, merged)) rows.push({ origin, known: new Map(merged) })
         continue
       }
       const session = this.#sessions.next()
@@ -91,18 +97,24 @@ export class SnapshotInstallation {
         this.#isDone = true
         break
       }
+      const wasKnown = requests.sessionRecord(session.value.session) !== undefined
       requests.merge(session.value)
       const merged = requests.sessionRecord(session.value.session)
-      if (merged !== undefined) sessions.push(merged)
+      if (wasKnown && merged !== undefined) sessions.push(merged)
     }
     return { keys, rows, sessions }
   }
 
-  /** @returns the key as it is from now on; undefined where nothing has changed. */
+  /** @returns the key as it is from now on; undefined where that is just what has arrived. */
   #takeSibling(sibling: SnapshotSibling): KeyRecord | undefined {
     const { keySpace, applied } = this.#own
+    const before = keySpace.siblingsOf(sibling.key)
+    const isAsArrived = before === undefined || this.#isAsArrived(sibling.key, before)
     // Applied here before: it is here, or has been overwritten.
-    if (covers(applied, sibling.version)) return undefined
+    if (covers(applied, sibling.version)) {
+      if (before === undefined || isAsArrived) return undefined
+      return { key: sibling.key, position: this.#position, siblings: before }
+    }
     if (this.#version === undefined || !isSame(this.#version, sibling.version)) {
       this.#version = new AppliedVersion(sibling.version, this.#position++)
     }
@@ -110,7 +122,15 @@ export class SnapshotInstallation {
     const isOverwritten = (version: Version): boolean =>
       covers(this.theirs, version) && !this.snapshot.has(sibling.key, version)
     const siblings = keySpace.apply(writeOf(sibling), this.#version, isOverwritten)
-    return { key: sibling.key, position: this.#position, siblings }
+    return isAsArrived ? undefined : { key: sibling.key, position: this.#position, siblings }
+  }
+
+  /** Whether a key had just the siblings that have arrived, so that whatever has been staged of it is right. */
+  #isAsArrived(key: string, siblings: Siblings): boolean {
+    return (
+      siblings.length === this.snapshot.countOf(key) &&
+      siblings.every(({ version }) => this.snapshot.has(key, version))
+    )
   }
 }
 

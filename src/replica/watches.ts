@@ -72,6 +72,7 @@ export class Watches {
   readonly #bookmarkEveryMs: number
   #next = 1
   #count = 0
+  #sinceEntries = 0
 
   constructor(options: {
     readonly log: UpdateLog
@@ -91,6 +92,11 @@ export class Watches {
 
   get count(): number {
     return this.#count
+  }
+
+  /** Entries of the cuts that watches go on from, of all together. */
+  get sinceEntries(): number {
+    return this.#sinceEntries
   }
 
   countOf(client: ClientId): number {
@@ -121,6 +127,7 @@ export class Watches {
     }
     watches.set(watch.number, watch)
     this.#count++
+    this.#sinceEntries += cut.size
     if (!this.#stalled.has(client)) this.#due.add(watch)
     return watch.number
   }
@@ -134,6 +141,7 @@ export class Watches {
     this.#due.delete(watch)
     watches.delete(number)
     this.#count--
+    this.#sinceEntries -= watch.since.size
     return true
   }
 
@@ -193,7 +201,7 @@ export class Watches {
     const watch = this.#byClient.get(client)?.get(number)
     if (watch === undefined) return
     this.#leaveLive(watch)
-    watch.since = nothing
+    this.#setSince(watch, nothing)
     watch.reading = { kind: 'state', position: 0, isAnew: true }
     if (!this.#stalled.has(client)) this.#due.add(watch)
   }
@@ -381,7 +389,15 @@ export class Watches {
     // bookmark at another server must not be sent it either.
     const bookmark: MutableCut = new Map(applied)
     raiseAll(bookmark, watch.since)
+    // What is applied here has been passed over; only what is still to come has to be known.
+    const toCome = [...watch.since].filter(([origin, timestamp]) => entryOf(applied, origin) < timestamp)
+    this.#setSince(watch, toCome.length === 0 ? nothing : new Map(toCome))
     notify.push({ kind: 'caughtUp', client: watch.client, watch: watch.number, applied: bookmark })
+  }
+
+  #setSince(watch: Watch, since: Cut): void {
+    this.#sinceEntries += since.size - watch.since.size
+    watch.since = since
   }
 
   #leaveLive(watch: Watch): void {

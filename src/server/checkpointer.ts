@@ -7,6 +7,7 @@ import { sizeOfValue } from '../replica/update.ts'
 import type { LogEntry } from '../replica/update-log.ts'
 import type { Origin } from '../replica/version.ts'
 import type { StoreBatch } from '../storage/store.ts'
+import { SortedRuns } from './sorted-runs.ts'
 
 /** What a checkpoint is made of: a replica, read at moments between its steps. */
 export interface CheckpointSource {
@@ -192,14 +193,20 @@ const defaultCheckpointLimits: CheckpointLimits = {
 
 /** What has changed since a checkpoint. */
 class Dirt {
-  readonly keys = new Set<string>()
+  readonly #keys = new Set<string>()
+  /** The same, in order. */
+  readonly keys = new SortedRuns()
   readonly sessions = new Set<string>()
   readonly origins = new Set<Origin>()
   writes = 0
   bytes = 0
 
   add({ update, bytes }: LogEntry): void {
-    for (const { key } of update.writes) this.keys.add(key)
+    for (const { key } of update.writes) {
+      if (this.#keys.has(key)) continue
+      this.#keys.add(key)
+      this.keys.add(key)
+    }
     if (update.request !== undefined) this.sessions.add(update.request.session)
     this.origins.add(update.origin)
     this.writes += update.writes.length
@@ -216,7 +223,7 @@ class Capture {
   /** @param before one that has not come to its end, whose rest is taken first. */
   constructor(dirt: Dirt, before?: Capture) {
     // In order, so that a slice touches few pages of a tree on a disk: many times faster where much is dirty.
-    this.#keys = chain(before === undefined ? undefined : before.#keys, [...dirt.keys].toSorted(byCodeUnit))
+    this.#keys = chain(before === undefined ? undefined : before.#keys, dirt.keys.read())
     this.#sessions = chain(before === undefined ? undefined : before.#sessions, dirt.sessions)
     this.origins = dirt.origins
   }
@@ -269,10 +276,6 @@ function* chain(before: Iterator<string> | undefined, after: Iterable<string>): 
     yield next.value
   }
   yield* after
-}
-
-function byCodeUnit(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }
 
 function rowsOf(replica: CheckpointSource, origins: Iterable<Origin>): readonly SnapshotRow[] {

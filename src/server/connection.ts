@@ -69,6 +69,8 @@ export class Connection {
   /** Since when the unfinished line, `#timedLine`, has been waited for while reading. */
   #lineSinceMs = 0
   #timedLine = 0
+  /** Of lines that were handed on since the others last had their turn, or longer ago. */
+  #bytesThisTurn = 0
   #isTrusted = false
   #state: 'open' | 'ending' | 'closed' = 'open'
   #closeReason = 'connection closed'
@@ -110,6 +112,11 @@ export class Connection {
     return this.#state === 'open'
   }
 
+  /** Whether its owner has asked for no more lines. */
+  get isPaused(): boolean {
+    return this.#isPaused
+  }
+
   get isStalled(): boolean {
     return this.#isStalled
   }
@@ -132,8 +139,10 @@ export class Connection {
   /**
    * For how long nothing has come, in milliseconds, less the time that what was sent since may take on a slow
    * network: an answer queues up behind it. What is on its way is the system's secret, so a least rate stands in.
+   * Who does not read cannot tell, so a pause is no idleness.
    */
   idleMs(): number {
+    if (this.#isPaused) return 0
     const excusedMs = (this.#sentSinceArrival / leastBytesPerSecond) * 1_000
     return Math.max(0, performance.now() - this.#arrivedMs - excusedMs)
   }
@@ -208,6 +217,7 @@ export class Connection {
   resume(): void {
     if (!this.#isPaused) return
     this.#isPaused = false
+    this.#arrivedMs = performance.now()
     // Not at once: the owner may be in the middle of something.
     setImmediate(() => this.#readLines())
   }
@@ -282,7 +292,8 @@ export class Connection {
     try {
       while (this.#state === 'open') {
         if (this.#isStalled || this.#isPaused) return
-        if (count++ === linesPerTurnMax) {
+        if (count++ === linesPerTurnMax || this.#bytesThisTurn > bytesPerTurnMax) {
+          this.#bytesThisTurn = 0
           // The others have their turn; what is left of this chunk keeps.
           this.#socket.pause()
           setImmediate(() => this.#readLines())
@@ -290,6 +301,7 @@ export class Connection {
         }
         const line = this.#decoder.next() ?? (this.#hasEnded ? this.#decoder.end() : undefined)
         if (line === undefined) break
+        this.#bytesThisTurn += line.bytes
         this.#events.line(line)
       }
     } catch (error) {
@@ -320,8 +332,9 @@ export class Connection {
   }
 }
 
-/** So many requests take a few milliseconds to look at. */
+/** So many requests, or so much of them, take some milliseconds to look at. */
 const linesPerTurnMax = 256
+const bytesPerTurnMax = 256 << 10
 
 /** Finds clients whose machine is gone; those that are only silent may stay. */
 const keepAliveMs = 60_000

@@ -1,7 +1,7 @@
-import type { Address } from '../protocol/address.ts'
-import type { Output, StageItem, StateRecords } from '../replica/output.ts'
+import type { KeyRecord, Output, StageItem, StateRecords } from '../replica/output.ts'
+import { sizeOfValue } from '../replica/update.ts'
 import type { LogEntry } from '../replica/update-log.ts'
-import type { Store, StoreBatch } from '../storage/store.ts'
+import type { KnownServer, Store, StoreBatch } from '../storage/store.ts'
 import type { Checkpointer } from './checkpointer.ts'
 
 /** What may leave once what it reveals is durable: a step's output, or an act in its turn. */
@@ -18,6 +18,10 @@ export type Follower = Output | (() => void)
  * Invariant: whatever a follower reveals is in the commit that it follows, or in an earlier one. A follower with
  * nothing of its own to store reveals what was stepped before it, and so it follows the last commit there is.
  *
+ * What a snapshot stages may be many times what comes between two commits otherwise, and a commit is encoded in one go:
+ * so it is cut into batches that are encoded in some milliseconds each, and counted like updates, so that stepping
+ * waits for the disk.
+ *
  * `async` lets followers go at once, and commits in the background. That is bounded: as long as the oldest of what
  * is not durable is older, or all of it larger, than a crash may cost, followers wait as with `sync`.
  *
@@ -30,15 +34,16 @@ export class GroupCommit {
   readonly #now: () => number
   readonly #durable: (followers: readonly Follower[]) => void
   readonly #failed: (error: unknown) => void
-  /** In order. All but the last end with an `install`, which has to be the last thing of its commit. */
+  /** In order. All but the last hold as much as may be staged at once, or end with an `install`: nothing may follow it. */
   readonly #gathered: Batch[] = []
   #underWay: Batch | undefined
   /** Settles when the commit under way has come to its end. */
   #running: Promise<void> | undefined
   /** The position that the next update will have. */
   #position: number
-  #addresses: readonly Address[] | undefined
+  #known: readonly KnownServer[] | undefined
   #waiting = 0
+  #unsavedBytes = 0
   #isFinishing = false
   #hasFailed = false
 
@@ -70,9 +75,7 @@ export class GroupCommit {
 
   /** Of updates and staged records that are not known to be durable. */
   get unsavedBytes(): number {
-    let bytes = this.#underWay?.bytes ?? 0
-    for (const batch of this.#gathered) bytes += batch.bytes
-    return bytes
+    return this.#unsavedBytes
   }
 
   /** Takes what a step has to store into the next commit. */
@@ -80,7 +83,7 @@ export class GroupCommit {
     for (const entry of persist) {
       const batch = this.#open()
       batch.log.push({ position: this.#position++, entry })
-      batch.bytes += entry.bytes
+      this.#count(batch, entry.bytes)
       this.#checkpointer.note(entry)
     }
     for (const item of stage) this.#stage(item)
@@ -100,16 +103,16 @@ export class GroupCommit {
     return true
   }
 
-  /** The addresses of other servers go into the next commit; nothing waits for them. */
-  keepAddresses(addresses: readonly Address[]): void {
-    this.#addresses = addresses
+  /** What is known of other servers goes into the next commit; nothing waits for them. */
+  keepKnown(known: readonly KnownServer[]): void {
+    this.#known = known
     this.begin()
   }
 
   /** Begins the next commit where there is something to store and none is under way. */
   begin(): void {
     if (this.#underWay !== undefined || this.#hasFailed) return
-    const mayIdle = this.#addresses !== undefined || (this.#checkpointer.isUnderWay && !this.#isFinishing)
+    const mayIdle = this.#known !== undefined || (this.#checkpointer.isUnderWay && !this.#isFinishing)
     const batch = this.#gathered.shift() ?? (mayIdle ? emptyBatch(this.#now()) : undefined)
     if (batch === undefined) return
     this.#underWay = batch
@@ -135,6 +138,7 @@ export class GroupCommit {
     }
     this.#underWay = undefined
     this.#waiting -= batch.followers.length
+    this.#unsavedBytes -= batch.bytes
     // The disk works on while the answers are put into words.
     this.begin()
     this.#durable(batch.followers)
@@ -144,8 +148,8 @@ export class GroupCommit {
     // What it captures reflects all that has been stepped, so all of that must be in this commit.
     const isLast = this.#gathered.length === 0
     const slice = isLast ? this.#checkpointer.slice(this.#position) : undefined
-    const addresses = this.#addresses
-    this.#addresses = undefined
+    const addresses = this.#known
+    this.#known = undefined
     return {
       ...(batch.log.length > 0 ? { log: batch.log } : {}),
       ...slice,
@@ -157,32 +161,58 @@ export class GroupCommit {
   }
 
   #stage(item: StageItem): void {
-    const batch = this.#open()
     switch (item.kind) {
-      case 'begin':
+      case 'open': {
+        const batch = this.#open()
         batch.unstage = true
         batch.staged = undefined
+        this.#count(batch, -batch.stagedBytes)
+        batch.stagedBytes = 0
+        return
+      }
+      case 'arrived':
+        this.#addStaged(item.records)
+        return
+      case 'begin':
         this.#checkpointer.beginInstall()
         return
       case 'records':
-        this.#addStaged(batch, item.records)
+        this.#addStaged(item.records)
         // What no checkpoint holds yet has to be staged too, and as it is now at the earliest.
-        this.#addStaged(batch, this.#checkpointer.stage(this.#position))
+        this.#addStaged(this.#checkpointer.stage(this.#position))
         return
       case 'install': {
         const { position, applied, logFloor } = item
-        this.#addStaged(batch, this.#checkpointer.completeInstall(this.#position))
-        batch.install = { position, applied, logFloor }
+        this.#addStaged(this.#checkpointer.completeInstall(this.#position))
+        this.#open().install = { position, applied, logFloor }
         this.#position = position
       }
     }
   }
 
-  #addStaged(batch: Batch, { keys, rows, sessions }: StateRecords): void {
+  #addStaged({ keys, rows, sessions }: StateRecords): void {
+    for (const record of keys) this.#stagedFor(sizeOfKey(record)).keys.push(record)
+    for (const record of rows) this.#stagedFor(entryBytes * (1 + record.known.size)).rows.push(record)
+    for (const record of sessions)
+      this.#stagedFor(recordBytes + entryBytes * record.answers.length).sessions.push(record)
+  }
+
+  /** @returns where the next record of about this size goes. */
+  #stagedFor(bytes: number): StagedRecords {
+    let batch = this.#open()
+    if (batch.staged !== undefined && isFilled(batch)) {
+      batch = emptyBatch(this.#now())
+      this.#gathered.push(batch)
+    }
+    this.#count(batch, bytes)
+    batch.stagedBytes += bytes
     batch.staged ??= { keys: [], rows: [], sessions: [] }
-    for (const key of keys) batch.staged.keys.push(key)
-    for (const row of rows) batch.staged.rows.push(row)
-    for (const session of sessions) batch.staged.sessions.push(session)
+    return batch.staged
+  }
+
+  #count(batch: Batch, bytes: number): void {
+    batch.bytes += bytes
+    this.#unsavedBytes += bytes
   }
 
   /** The batch that takes what is stepped now. */
@@ -201,14 +231,17 @@ export class GroupCommit {
   }
 }
 
+type StagedRecords = { [Part in keyof StateRecords]: StateRecords[Part][number][] }
+
 interface Batch {
   readonly log: { readonly position: number; readonly entry: LogEntry }[]
   unstage: boolean
-  staged: { [Part in keyof StateRecords]: StateRecords[Part][number][] } | undefined
+  staged: StagedRecords | undefined
   install: StoreBatch['install']
   readonly followers: Follower[]
-  /** Of the log. Staged records come a slice of a step at a time, and are not counted. */
+  /** Of the log and of what is staged. */
   bytes: number
+  stagedBytes: number
   /** When the oldest of it was stepped. */
   readonly sinceMs: number
 }
@@ -221,14 +254,36 @@ function emptyBatch(nowMs: number): Batch {
     install: undefined,
     followers: [],
     bytes: 0,
+    stagedBytes: 0,
     sinceMs: nowMs,
   }
+}
+
+/** Whether it holds as much of a snapshot as one commit is to. */
+function isFilled({ staged, stagedBytes }: Batch): boolean {
+  if (staged === undefined) return false
+  const count = staged.keys.length + staged.rows.length + staged.sessions.length
+  return stagedBytes >= stagedBytesMax || count >= stagedRecordsMax
+}
+
+function sizeOfKey({ key, siblings }: KeyRecord): number {
+  let bytes = key.length + recordBytes
+  for (const { value } of siblings) bytes += entryBytes + sizeOfValue(value)
+  return bytes
 }
 
 /** Whether it stores nothing that any output reveals: addresses, or a part of a checkpoint. */
 function isHousekeeping(batch: Batch): boolean {
   return batch.log.length === 0 && !batch.unstage && batch.staged === undefined && batch.install === undefined
 }
+
+/** What one commit holds of a snapshot: encoded in about ten milliseconds. */
+const stagedBytesMax = 4 << 20
+const stagedRecordsMax = 5_000
+
+/** About what a record takes besides its key and values, and what a version, an entry of a cut or an answer takes. */
+const recordBytes = 100
+const entryBytes = 64
 
 /**
  * What a crash may cost with `async`: the last second, as with the everysec of Redis, or this much, which a disk

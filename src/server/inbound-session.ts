@@ -40,6 +40,7 @@ import type { Notification } from '../replica/output.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
 import { Calls } from './calls.ts'
 import { Connection, type Outboxes } from './connection.ts'
+import type { InputSource } from './input-queue.ts'
 import type { IncomingLink, Mesh } from './mesh.ts'
 import type { ServerEvent } from './narrator.ts'
 
@@ -50,9 +51,12 @@ export interface SessionHost {
   readonly secret: string | undefined
   readonly isLab: boolean
   readonly mesh: Mesh
-  readonly step: (input: Input) => void
-  /** Does something once all that has been stepped so far has been carried out, and before what comes later. */
-  readonly inTurn: (act: () => void) => void
+  /** @param bytes of the text in which the input came; 0 where the other side does not decide how many come. */
+  readonly step: (input: Input, bytes: number) => void
+  /** Does something once all that this client has asked so far has been carried out, and before what it asks later. */
+  readonly inTurn: (source: InputSource, act: () => void) => void
+  /** Whether so much from a client or a peer has not been stepped yet that no more of it is to be read. */
+  readonly isFull: (source: InputSource) => boolean
   /** What all sessions together hold for others to take. */
   readonly outboxes: Outboxes
   readonly tell: (event: ServerEvent) => void
@@ -108,6 +112,8 @@ export class InboundSession {
   #link: IncomingLink | undefined
   readonly #pending = new Map<number, Pending>()
   #nextRequest = 1
+  /** What each message of the line that is being read takes of it. */
+  #messageBytes = 0
   /** Answers and pushes that wait for room, in order. Empty unless the connection is stalled. */
   #owed: (() => void)[] = []
   /** The connection is to close, with this as its last line, once everything before has been answered. */
@@ -128,7 +134,7 @@ export class InboundSession {
         line: (line) => this.#read(line),
         unreadable: (error) => this.refuse(error),
         ended: () => this.#finish(undefined, 'connection closed'),
-        stalled: () => this.#host.step({ kind: 'clientStalled', client: this.#client }),
+        stalled: () => this.#host.step({ kind: 'clientStalled', client: this.#client }, 0),
         drained: () => this.#drained(),
         closed: (reason) => this.#closed(reason),
       },
@@ -165,19 +171,26 @@ export class InboundSession {
     this.#endIfDone()
   }
 
-  /** The disk has caught up ({@link SessionHost.isCongested}). */
+  /** Who an input of this session comes from. */
+  get source(): InputSource {
+    return this.#link?.peer ?? this.#client
+  }
+
+  /** What kept it waiting has come to its end: {@link SessionHost.isCongested}, or {@link SessionHost.isFull}. */
   relieve(): void {
-    // A peer's link is read all the time, but while it is found out whether its id is free.
-    if (this.#role !== 'peer' && this.#pending.size < requestsInFlightMax) this.#readOn()
+    this.#readOn()
   }
 
   #readOn(): void {
-    if (this.#farewell === undefined && !this.#mustWait()) this.#connection.resume()
+    // While it is found out whether a peer's id is free, nothing is read.
+    const isGreeting = this.#role === 'peer' && this.#link === undefined
+    if (this.#farewell === undefined && !isGreeting && !this.#mustWait()) this.#connection.resume()
   }
 
-  /** What a peer sends is bounded by the peer, and its pings must be answered. */
+  /** The disk is no reason not to read a peer, which bounds what it sends, and whose pings must be answered. */
   #mustWait(): boolean {
-    return this.#role !== 'peer' && this.#host.isCongested()
+    if (this.#host.isFull(this.source)) return true
+    return this.#role !== 'peer' && (this.#pending.size >= requestsInFlightMax || this.#host.isCongested())
   }
 
   notify(notification: Notification): void {
@@ -232,6 +245,7 @@ export class InboundSession {
       this.#refuseLine(error, undefined)
       return
     }
+    this.#messageBytes = line.bytes / (parsed.isBatch ? parsed.messages.length : 1)
     if (!parsed.isBatch) {
       this.#handle(parsed.message, undefined)
     } else {
@@ -243,7 +257,7 @@ export class InboundSession {
       batch.isBeingRead = false
       if (batch.fatal !== undefined) this.#finish(undefined, batch.fatal.message)
     }
-    if (this.#pending.size >= requestsInFlightMax || this.#mustWait()) this.#connection.pause()
+    if (this.#mustWait()) this.#connection.pause()
   }
 
   #handle(message: RpcMessage, batch: Batch | undefined): void {
@@ -307,7 +321,7 @@ export class InboundSession {
         return
       case 'link':
         // In its turn: a lab that writes and then holds has sent what it wrote.
-        this.#host.inTurn(this.#linkActor({ id, call, batch }))
+        this.#host.inTurn(this.#client, this.#linkActor({ id, call, batch }))
         return
       case 'hello':
         this.#authorise(call.token, 'client')
@@ -317,7 +331,10 @@ export class InboundSession {
     }
     const number = this.#nextRequest++
     this.#pending.set(number, { id, call, batch })
-    this.#host.step({ kind: 'request', client: this.#client, id: number, request: call.request })
+    this.#host.step(
+      { kind: 'request', client: this.#client, id: number, request: call.request },
+      this.#messageBytes,
+    )
   }
 
   #greet(session: string | undefined): void {
@@ -375,7 +392,9 @@ export class InboundSession {
         // A ping that asks for no answer says only that somebody is there, which the connection shows.
         return
       default:
-        if (this.#link !== undefined) this.#host.step({ kind: 'message', from: this.#link.peer, message })
+        if (this.#link !== undefined) {
+          this.#host.step({ kind: 'message', from: this.#link.peer, message }, this.#messageBytes)
+        }
     }
   }
 
@@ -390,7 +409,8 @@ export class InboundSession {
       peer: hello.server,
       origin: hello.origin,
       remoteHost: this.#connection.remoteHost,
-      ping: (timeoutMs) => this.#calls.ping(timeoutMs),
+      // What is not read is not known to be gone.
+      ping: async (timeoutMs) => this.#connection.isPaused || (await this.#calls.ping(timeoutMs)),
       close: (reason) => this.refuse(protocolError('invalidRequest', reason)),
     }
     // Whether the id is free may take a ping to find out; until then nothing more is read.
@@ -404,8 +424,11 @@ export class InboundSession {
         this.#link = link
         const number = this.#nextRequest++
         this.#pending.set(number, { id: to.id, call: 'peer.hello', batch: to.batch })
-        this.#host.step({ kind: 'request', client: this.#client, id: number, request: { method: 'hello' } })
-        if (this.#farewell === undefined) this.#connection.resume()
+        this.#host.step(
+          { kind: 'request', client: this.#client, id: number, request: { method: 'hello' } },
+          0,
+        )
+        this.#readOn()
       },
       (error: unknown) => {
         this.#refuseMessage(error, to)
@@ -460,7 +483,7 @@ export class InboundSession {
     this.#owed = owed.slice(said)
     this.#connection.flush()
     if (this.#owed.length === 0 && !this.#connection.isStalled) {
-      this.#host.step({ kind: 'clientDrained', client: this.#client })
+      this.#host.step({ kind: 'clientDrained', client: this.#client }, 0)
     }
     this.#endIfDone()
   }

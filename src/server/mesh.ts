@@ -8,6 +8,7 @@ import type { LinkState, PeerMessage } from '../replica/messages.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
 import type { PeerHelloParams, PeerHelloResult } from '../protocol/peer-messages.ts'
 import type { Member } from '../protocol/wire-forms.ts'
+import type { KnownServer } from '../storage/store.ts'
 import { AddressBook, type BookEntry } from './address-book.ts'
 import type { ServerEvent } from './narrator.ts'
 import { Roster } from './roster.ts'
@@ -45,7 +46,7 @@ interface Incoming {
  */
 export class Mesh {
   readonly #self: { readonly server: ServerId; readonly origin: Origin }
-  readonly #book = new AddressBook()
+  readonly #book: AddressBook
   readonly #links = new Map<BookEntry, OutgoingLink>()
   /** The outgoing link in use for each server, once it has been greeted. */
   readonly #outgoing = new Map<ServerId, OutgoingLink>()
@@ -56,16 +57,16 @@ export class Mesh {
   readonly #tell: (event: ServerEvent) => void
   readonly #dial: OutgoingLinkFactory
   readonly #idRefused: (error: ProtocolError) => void
-  readonly #addressesChanged: (addresses: readonly Address[]) => void
+  readonly #knownChanged: (known: readonly KnownServer[]) => void
   readonly #roster: Roster
   /** Whether any other server has ever accepted this one; that this one has accepted another says nothing. */
   #wasAdmitted = false
   #isStopped = false
   #beats = 0
   #listening: Address | undefined
-  /** What the replica, and whoever keeps addresses, were told last. */
+  /** What the replica, and whoever keeps what is known of others, were told last. */
   #toldMembers: string | undefined
-  #toldAddresses = ''
+  #toldKept = ''
 
   constructor(options: {
     readonly server: ServerId
@@ -75,10 +76,11 @@ export class Mesh {
     readonly dial: OutgoingLinkFactory
     /** No server has ever accepted this one, and one refused it because its id is taken. */
     readonly idRefused: (error: ProtocolError) => void
-    /** Other servers may be found at these from now on, and no longer at any that is not among them. */
-    readonly addressesChanged: (addresses: readonly Address[]) => void
+    /** All that is to be kept of other servers, in place of what was told before. */
+    readonly knownChanged: (known: readonly KnownServer[]) => void
   }) {
     this.#self = { server: options.server, origin: options.origin }
+    this.#book = new AddressBook(options.server)
     this.#step = options.step
     this.#tell = options.tell
     this.#roster = new Roster((event) => {
@@ -87,7 +89,7 @@ export class Mesh {
     })
     this.#dial = options.dial
     this.#idRefused = options.idRefused
-    this.#addressesChanged = options.addressesChanged
+    this.#knownChanged = options.knownChanged
   }
 
   /**
@@ -95,17 +97,22 @@ export class Mesh {
    *
    * @param listening where this server itself can be reached.
    * @param from.peers what the operator gave.
-   * @param from.remembered what an earlier run knew. It is as good as hearsay.
+   * @param from.remembered what an earlier run knew. An address where nobody had answered is as good as hearsay.
    */
   start(
     listening: Address,
-    from: { readonly peers: readonly Address[]; readonly remembered: readonly Address[] },
+    from: { readonly peers: readonly Address[]; readonly remembered: readonly KnownServer[] },
   ): void {
     this.#listening = listening
     this.#book.markOwn(listening)
-    this.#toldAddresses = nameOf(from.remembered)
+    this.#toldKept = nameOf(from.remembered)
     for (const address of from.peers) this.#learn(address, { isConfigured: true })
-    for (const address of from.remembered) this.#learn(address, { isConfigured: false })
+    for (const known of from.remembered) {
+      if (known.id !== undefined) this.#book.addMember(known.id)
+      if (!('host' in known)) continue
+      const { host, port, ...who } = known
+      this.#learn({ host, port }, { isConfigured: false, ...who })
+    }
     this.#tellOfChanges()
   }
 
@@ -220,6 +227,7 @@ export class Mesh {
       return
     }
     this.#incoming.set(server, { link: incoming, address })
+    this.#book.addMember(server)
     this.#tellOfChanges()
     this.#step({ kind: 'peerHeard', peer: server, origin })
     this.#makeRoom()
@@ -270,6 +278,7 @@ export class Mesh {
   /** Another server has told of these. */
   learn(members: readonly Member[]): void {
     for (const { id, host, port } of members) {
+      this.#book.addMember(id)
       // Its address is known to work; another one for the same server would only be dialled in vain.
       if (id !== this.#self.server && !this.#isSettled(id))
         this.#learn({ host, port }, { isConfigured: false, id })
@@ -277,11 +286,12 @@ export class Mesh {
     this.#tellOfChanges()
   }
 
-  #learn(address: Address, from: { readonly isConfigured: boolean; readonly id?: ServerId }): void {
+  #learn(address: Address, from: Parameters<AddressBook['add']>[1]): void {
     if (this.#isStopped) return
     // Who is on this machine alone has its peers here too, and dials nowhere else because somebody says so.
     const isOwnMachine = this.#listening !== undefined && isLoopback(this.#listening.host)
     if (!from.isConfigured && isOwnMachine && !isLoopback(address.host)) return
+    if (from.id !== undefined && !from.isConfigured) this.#makeRoomOf(from.id, address)
     const entry = this.#book.add(address, from)
     if (entry === undefined) return
     const link = this.#dial({
@@ -310,6 +320,7 @@ export class Mesh {
     await this.#assureFree(server, origin)
     if (!isCurrent()) return
     link.identify(server)
+    this.#book.addMember(server)
     this.#tellOfChanges()
     if (this.#isSettled(server)) {
       // Two addresses of one server: one link is enough.
@@ -333,23 +344,36 @@ export class Mesh {
     }
   }
 
-  /** Hearsay gives way to a server that has come and says where it listens. */
+  /** A server that has come, and says where it listens, finds room in the book: hearsay gives way to it first. */
   #makeRoom(): void {
     if (!this.#book.isFull) return
-    for (const [entry, link] of this.#links) {
-      if (entry.isConfigured || link.hasProved) continue
-      this.#forget(link)
+    const links = this.#told().filter(({ link }) => link.peer === undefined)
+    const leaving = links.find(({ entry }) => !entry.isProven) ?? links[0]
+    if (leaving !== undefined) this.#forget(leaving.link)
+  }
+
+  /** Of one server no more than a few addresses are kept that nobody but other servers has told. */
+  #makeRoomOf(server: ServerId, address: Address): void {
+    const name = showAddress(address)
+    const links = this.#told().filter(({ entry }) => entry.id === server)
+    if (links.length < toldPerServerMax || links.some(({ entry }) => showAddress(entry.address) === name))
       return
-    }
+    const leaving = links.find(({ entry }) => !entry.isProven) ?? links[0]
+    if (leaving !== undefined) this.#forget(leaving.link)
+  }
+
+  /** The addresses that the operator has not given, the oldest first. */
+  #told(): readonly { readonly entry: BookEntry; readonly link: OutgoingLink }[] {
+    return [...this.#links].flatMap(([entry, link]) => (entry.isConfigured ? [] : [{ entry, link }]))
   }
 
   /**
-   * An address that somebody told and where nobody answers is given up; whoever listens there will say so itself. But
-   * who is connected to nobody has nothing else to go by.
+   * An address that somebody told and where nobody has ever answered is given up; whoever listens there will say so
+   * itself, and is a member as before. But who is connected to nobody has nothing else to go by.
    */
   #forgetIfTold(link: OutgoingLink): void {
     if (this.#outgoing.size === 0) return
-    for (const [entry, other] of this.#links) if (other === link && !entry.isConfigured) this.#forget(link)
+    for (const told of this.#told()) if (told.link === link && !told.entry.isProven) this.#forget(link)
   }
 
   #outgoingClosed(link: OutgoingLink, reason: string): void {
@@ -437,30 +461,20 @@ export class Mesh {
     this.#tellOfChanges()
   }
 
-  /**
-   * Tells the replica which servers there are, and whoever keeps addresses where they may be, where that has changed.
-   * A server that is gone for good counts as long as its address is known: nobody can tell it from one that will be
-   * back (R9).
-   */
+  /** Tells the replica which servers there are, and whoever keeps that what is to be kept, where it has changed. */
   #tellOfChanges(): void {
     if (this.#isStopped) return
-    const ids = new Set([...this.#outgoing.keys(), ...this.#incoming.keys()])
-    const addresses: Address[] = []
-    let unidentified = 0
-    for (const { address, id } of this.#book.entries) {
-      addresses.push(address)
-      if (id === undefined) unidentified++
-      else if (id !== this.#self.server) ids.add(id)
-    }
-    const told = `${unidentified} ${[...ids].toSorted().join(' ')}`
+    const ids = [...new Set([...this.#outgoing.keys(), ...this.#incoming.keys(), ...this.#book.members])]
+    const { unidentified, kept } = this.#book
+    const told = `${unidentified} ${ids.toSorted().join(' ')}`
     if (told !== this.#toldMembers) {
       this.#toldMembers = told
-      this.#step({ kind: 'members', ids: [...ids], unidentified })
+      this.#step({ kind: 'members', ids, unidentified })
     }
-    const toldAddresses = nameOf(addresses)
-    if (toldAddresses === this.#toldAddresses) return
-    this.#toldAddresses = toldAddresses
-    this.#addressesChanged(addresses)
+    const toldKept = nameOf(kept)
+    if (toldKept === this.#toldKept) return
+    this.#toldKept = toldKept
+    this.#knownChanged(kept)
   }
 
   /** It has just dialled us, so it is there: no reason to wait for the next attempt. */
@@ -470,11 +484,19 @@ export class Mesh {
   }
 }
 
-function nameOf(addresses: readonly Address[]): string {
-  return addresses.map(showAddress).toSorted().join(' ')
+/** The same for the same, in whatever order. */
+function nameOf(known: readonly KnownServer[]): string {
+  const names = known.map((server) => {
+    const where = 'host' in server ? `${showAddress(server)} ${server.isProven ?? false}` : ''
+    return `${server.id ?? '?'} ${where}`
+  })
+  return names.toSorted().join(', ')
 }
 
 type OutgoingLinkFactory = (options: Omit<OutgoingLinkOptions, 'secret'>) => OutgoingLink
+
+/** An address, and the one that it may have moved to. */
+const toldPerServerMax = 2
 
 /** A line of some hundred bytes a server every half minute. */
 const beatsBetweenTellings = 30

@@ -93,11 +93,6 @@ export class OutgoingLink {
     return this.#gate.state
   }
 
-  /** Whether anybody has ever been admitted on it. */
-  get hasProved(): boolean {
-    return this.#admittedMs !== undefined
-  }
-
   start(): void {
     this.#dial()
   }
@@ -128,6 +123,7 @@ export class OutgoingLink {
   /** Who has answered at this address. */
   identify(server: ServerId): void {
     this.#entry.id = server
+    this.#entry.isProven = true
   }
 
   /** The mesh takes this link into use. */
@@ -345,11 +341,13 @@ export class OutgoingLink {
     if (this.#state === 'stopped' || this.#state === 'cut' || this.#state === 'standby') return
     if (this.#state !== 'refused') this.#state = 'waiting to retry'
     this.#failure = reason
-    const backoffMs = Math.min(retryMsMax, retryMsMin * 2 ** this.#failures++)
+    const { isConfigured, isProven } = this.#entry
+    const isSeldom = !isConfigured && this.#failures >= unreachableAfter
+    const backoffMs = Math.min(isSeldom ? seldomRetryMsMax : retryMsMax, retryMsMin * 2 ** this.#failures++)
     clearTimeout(this.#retryTimer)
     // Half of it at random, so that servers that lost each other at once do not dial in step.
     this.#retryTimer = setTimeout(() => this.#dial(), backoffMs * (0.5 + Math.random() / 2))
-    if (this.#admittedMs === undefined && this.#failures >= unreachableAfter) this.#options.unreachable()
+    if (!isProven && this.#failures >= unreachableAfter) this.#options.unreachable()
   }
 }
 
@@ -444,3 +442,5 @@ const unreachableAfter = 15
 const stableMs = 5_000
 /** Servers are started by hand, one after the other: nobody should wait long for the last to be found. */
 const retryMsMax = 2_000
+/** Where nobody has answered for long and the operator does not wait for anybody: whoever comes back dials, too. */
+const seldomRetryMsMax = 15_000

@@ -1,10 +1,10 @@
-import type { Address } from '../protocol/address.ts'
 import type { Input } from '../replica/input.ts'
 import type { Output } from '../replica/output.ts'
 import type { Replica } from '../replica/replica.ts'
-import type { Store } from '../storage/store.ts'
+import type { KnownServer, Store } from '../storage/store.ts'
 import type { Checkpointer } from './checkpointer.ts'
 import { GroupCommit, type Follower } from './group-commit.ts'
+import { InputQueue, type InputSource } from './input-queue.ts'
 
 /** Of a replica, what the loop is concerned with. */
 type Stepper = Pick<Replica, 'step' | 'logEnd'>
@@ -23,13 +23,14 @@ export interface LoopStorage {
  * The one loop of the shell: take the inputs that have arrived, step the replica with each, store what the steps say
  * in one commit, and release the outputs in order behind it (R6). Everything that arrives in one turn of the event
  * loop is one batch, so that what a batch sends to one socket leaves in one write; a batch that takes long is cut
- * into slices, so that whoever asked for much does not keep the others waiting, and what it asked for does not pile
- * up.
+ * into slices, and those who sent it take turns ({@link InputQueue}), so that whoever asked for much does not keep the
+ * others waiting, and what it asked for does not pile up.
  *
  * Stepping goes on while a commit is under way. A disk that does not keep up must not fill the memory, so stepping
  * stops while too much is unreleased ({@link isCongested}). Then inputs wait here, and who sends them is held back:
  * a client because its connection is not read from, a peer because it pushes no more than a window without hearing
- * that it was applied. Pings are answered by their connections, so no link is lost over it.
+ * that it was applied. Pings are answered by their connections, so no link is lost over it. A peer that sends more
+ * than its window all the same is not read from either ({@link isFull}), and its link may be lost over that.
  *
  * Without a store, outputs are released as they are made.
  */
@@ -41,7 +42,7 @@ export class ReplicaLoop {
   readonly #now: () => number
   readonly #relieved: () => void
   readonly #commits: GroupCommit | undefined
-  readonly #inputs: (Input | (() => void))[] = []
+  readonly #inputs: InputQueue
   /** What is durable and has not been released yet, in order. */
   readonly #due: Follower[] = []
   #isScheduled = false
@@ -63,6 +64,8 @@ export class ReplicaLoop {
     readonly storage?: LoopStorage | undefined
     /** Called when {@link isCongested} has come to its end. */
     readonly relieved?: () => void
+    /** Called when {@link isFull} has come to its end for a source. */
+    readonly sourceRelieved?: (source: InputSource) => void
   }) {
     this.#replica = options.replica
     this.#release = options.release
@@ -70,6 +73,7 @@ export class ReplicaLoop {
     this.#schedule = options.schedule
     this.#now = options.now
     this.#relieved = options.relieved ?? (() => {})
+    this.#inputs = new InputQueue({ relieved: options.sourceRelieved ?? (() => {}) })
     const { storage } = options
     if (storage === undefined) return
     this.#commits = new GroupCommit({
@@ -92,21 +96,31 @@ export class ReplicaLoop {
     return waiting > unreleasedMax || (this.#commits?.unsavedBytes ?? 0) > unsavedBytesMax
   }
 
-  push(input: Input): void {
-    const last = this.#inputs.at(-1)
-    // Of several ticks in a row the last says all, and they come however long the disk takes.
-    if (input.kind === 'tick' && typeof last === 'object' && last.kind === 'tick') this.#inputs.pop()
-    this.#enqueue(input)
+  /** Whether so much from a source has not been stepped yet that no more is to be read for it. */
+  isFull(source: InputSource): boolean {
+    return this.#inputs.isFull(source)
   }
 
-  /** Does something in its turn: when all inputs before have been carried out, and none after. */
-  inTurn(act: () => void): void {
-    this.#enqueue(act)
+  /** @param bytes of the text in which it came, for {@link isFull}; 0 where nobody outside decides how many come. */
+  push(input: Input, bytes = 0): void {
+    if (this.#isStopping || this.#isStopped) return
+    this.#inputs.push(input, bytes)
+    this.#scheduleTurn()
   }
 
-  /** The addresses of other servers, to be stored with the next commit. */
-  keepAddresses(addresses: readonly Address[]): void {
-    if (!this.#isStopped) this.#commits?.keepAddresses(addresses)
+  /**
+   * Does something in its turn: when all that came from this source before has been carried out, and none of what
+   * comes after.
+   */
+  inTurn(source: InputSource, act: () => void): void {
+    if (this.#isStopping || this.#isStopped) return
+    this.#inputs.pushAct(source, act)
+    this.#scheduleTurn()
+  }
+
+  /** What is known of other servers, to be stored with the next commit. */
+  keepKnown(known: readonly KnownServer[]): void {
+    if (!this.#isStopped) this.#commits?.keepKnown(known)
   }
 
   /**
@@ -121,12 +135,6 @@ export class ReplicaLoop {
     }
     await this.#commits?.finish()
     this.#isStopped = true
-  }
-
-  #enqueue(item: Input | (() => void)): void {
-    if (this.#isStopping || this.#isStopped) return
-    this.#inputs.push(item)
-    this.#scheduleTurn()
   }
 
   #scheduleTurn(): void {
@@ -148,9 +156,9 @@ export class ReplicaLoop {
     this.#settle()
     this.#commits?.begin()
     if (this.#isStopping) return
-    if (isMoreLeft) this.#inputs.push({ kind: 'continue' })
+    if (isMoreLeft) this.#inputs.push({ kind: 'continue' }, 0)
     const isCongested = this.isCongested
-    if (this.#due.length > 0 || (this.#inputs.length > 0 && !isCongested)) this.#scheduleTurn()
+    if (this.#due.length > 0 || (!this.#inputs.isEmpty && !isCongested)) this.#scheduleTurn()
     if (this.#wasCongested && !isCongested) this.#relieved()
     this.#wasCongested = isCongested
   }
@@ -166,11 +174,10 @@ export class ReplicaLoop {
 
   /** @returns whether the last step has left work undone. */
   #stepInputs(hasTime: () => boolean): boolean {
-    const inputs = this.#inputs
     let isMoreLeft = false
-    let count = 0
-    while (count < inputs.length && hasTime() && (this.#isStopping || !this.isCongested)) {
-      const input = inputs[count++] as Input | (() => void)
+    while (hasTime() && (this.#isStopping || !this.isCongested)) {
+      const input = this.#inputs.take()
+      if (input === undefined) break
       if (typeof input === 'function') {
         this.#releaseInOrder(input)
         continue
@@ -180,7 +187,6 @@ export class ReplicaLoop {
       this.#releaseInOrder(output)
       isMoreLeft = output.more
     }
-    inputs.splice(0, count)
     return isMoreLeft
   }
 

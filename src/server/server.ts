@@ -97,6 +97,11 @@ export class Server {
       relieved: () => {
         for (const session of this.#sessions.values()) session.relieve()
       },
+      sourceRelieved: (source) => {
+        // A peer may have more than one connection.
+        if (typeof source === 'number') this.#sessions.get(source)?.relieve()
+        else for (const session of this.#sessions.values()) if (session.source === source) session.relieve()
+      },
       release: (output) => this.#release(output),
       settle: () => this.#settle(),
       schedule: (run) => setImmediate(run),
@@ -109,7 +114,7 @@ export class Server {
       tell: (event) => this.#narrator.tell(event),
       dial: (linkOptions) => new OutgoingLink({ ...linkOptions, secret: options.secret }),
       idRefused: (error) => this.#fail(new ServerError(error.message, { cause: error })),
-      addressesChanged: (addresses) => this.#loop.keepAddresses(addresses),
+      knownChanged: (known) => this.#loop.keepKnown(known),
     })
     // Half-open: who has said all still gets the answers.
     this.#listener = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket))
@@ -180,7 +185,9 @@ export class Server {
     }, shutdownMs)
     await closed
     clearTimeout(deadline)
-    await this.#storage?.store.close()
+    // A store that has failed is left alone: closing it could end the process before it has said why. Whoever runs the
+    // server ends the process now, which lets go of the folder.
+    if (this.#diskFailure === undefined) await this.#storage?.store.close()
     this.#narrator.tell({ kind: 'stopped' })
     if (this.#diskFailure !== undefined) throw this.#diskFailure
   }
@@ -217,8 +224,9 @@ export class Server {
         secret: this.#options.secret,
         isLab: this.#options.isLab,
         mesh: this.#mesh,
-        step: (input) => this.#loop.push(input),
-        inTurn: (act) => this.#loop.inTurn(act),
+        step: (input, bytes) => this.#loop.push(input, bytes),
+        inTurn: (source, act) => this.#loop.inTurn(source, act),
+        isFull: (source) => this.#loop.isFull(source),
         outboxes: this.#outboxes,
         tell: (event) => this.#narrator.tell(event),
         status: () => this.#shellStatus(),

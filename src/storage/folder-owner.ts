@@ -38,9 +38,9 @@ export function stateOfOwner(owner: FolderOwner, file: string): 'alive' | 'gone'
   return started === owner.started ? 'alive' : 'gone'
 }
 
-/** @returns what a stored text says, or undefined where it does not name an owner. */
-export function parseFolderOwner(text: string): FolderOwner | undefined {
-  const { pid, started, realm, file } = JSON.parse(text) as { readonly [name in keyof FolderOwner]?: unknown }
+/** @returns what was stored, or undefined where it does not name an owner. */
+export function parseFolderOwner(stored: unknown): FolderOwner | undefined {
+  const { pid, started, realm, file } = (stored ?? {}) as { readonly [name in keyof FolderOwner]?: unknown }
   if (typeof pid !== 'number' || typeof realm !== 'string' || typeof file !== 'string') return undefined
   if (typeof started !== 'string' && started !== null) return undefined
   return { pid, started, realm, file }

@@ -4,7 +4,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readSync,
   realpathSync,
   rmSync,
   statfsSync,
@@ -12,16 +11,15 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { open, type Database, type RootDatabase } from 'lmdb'
 import type { ServerId } from '../replica/version.ts'
+import { DataFile, faultOf, kindOfStranger, missingPart, pageBytes } from './data-file.ts'
 import { ownOwner, parseFolderOwner, stateOfOwner, type FolderOwner } from './folder-owner.ts'
 import { StorageError } from './store.ts'
 
 /** What the databases of a folder hold: bytes under bytes, or in the log and in `meta` under numbers and names. */
 export type Bytes = Buffer
-
-/** The same everywhere, so that a folder can be moved to another machine, and keys of 1,025 bytes fit. */
-export const pageBytes = 4096
 
 /**
  * A folder that this process has, with its databases open: it is of a format that this release knows, belongs to this
@@ -36,9 +34,13 @@ export interface LmdbFolder {
   readonly log: Database<Bytes, number>
   readonly state: Database<Bytes, Bytes>
   readonly staged: Database<Bytes, Bytes>
+  readonly file: DataFile
   /** What its disk has left for this user, in bytes; Infinity where the system does not say. */
   readonly freeBytes: () => number
-  /** Lets another process have it. Not `orderly` after a failed write: then nothing more is written. */
+  /**
+   * Lets another process have it. Not `orderly` where something is wrong with it: then nothing more is written. After
+   * a write that failed, not at all: the library may have damaged its memory, and would end the process by a signal.
+   */
   readonly release: (how: { readonly orderly: boolean }) => Promise<void>
 }
 
@@ -60,7 +62,7 @@ export async function openLmdbFolder(options: {
   let root: RootDatabase<Bytes, string> | undefined
   foldersInUse.add(path)
   try {
-    prepareFiles(folder, path)
+    await prepareFiles(folder, path)
     root = open<Bytes, string>({ ...environmentOptions, path })
     return takeFolder({ folder, path, server, root })
   } catch (cause) {
@@ -109,47 +111,45 @@ function prepareFolder(folder: string): string {
  *
  * Nobody in this process may have the files open: to close them here would end the locks that it has on them.
  */
-function prepareFiles(folder: string, path: string): void {
+async function prepareFiles(folder: string, path: string): Promise<void> {
+  for (const name of ownFiles) {
+    const kind = kindOfStranger(join(path, name))
+    if (kind !== undefined) throw damaged(folder, `its ${name} is ${kind}, where a file should be`)
+  }
   for (const name of ownFiles) {
     const file = join(path, name)
     closeSync(openSync(file, 'a+', 0o600))
     chmodSync(file, 0o600)
   }
-  const room = join(path, '.room')
-  writeFileSync(room, Buffer.alloc(roomBytes))
-  rmSync(room)
-  if (!isEnvironment(join(path, dataFile))) {
-    throw new StorageError(`${folder} is damaged, or its ${dataFile} is something else; ${afresh}`)
-  }
-}
-
-/** Whether a file is empty, or begins with the two pages by which LMDB knows its own, of the version that it knows. */
-function isEnvironment(file: string): boolean {
-  const bytes = Buffer.alloc(2 * pageBytes)
-  const descriptor = openSync(file, 'r')
+  const room = join(path, `.room-${process.pid}`)
   try {
-    const length = readSync(descriptor, bytes)
-    if (length === 0) return true
-    // A page begins with its number, the transaction that wrote it, and its flags; then comes what it holds.
-    return [0, pageBytes].every(
-      (page) =>
-        length === bytes.length &&
-        (bytes.readUInt16LE(page + 18) & 0x08) !== 0 &&
-        bytes.readUInt32LE(page + 24) === 0xbeefc0de &&
-        bytes.readUInt16LE(page + 28) === 2 &&
-        bytes.readUInt32LE(page + 48) === pageBytes,
-    )
+    writeFileSync(room, Buffer.alloc(roomBytes))
   } finally {
-    closeSync(descriptor)
+    rmSync(room, { force: true })
+  }
+  // What a process that makes the folder just now, or commits to it, leaves to be seen for a moment is no damage.
+  for (let left = looksMax; ; left--) {
+    const fault = faultOf(join(path, dataFile)) ?? lostData(path)
+    if (fault === undefined) return
+    if (left === 0) throw damaged(folder, fault)
+    await delay(lookMs)
   }
 }
 
-function takeFolder(opening: {
+/** Locks are made for data: whoever finds locks and no data must not take it for a folder that is new. */
+function lostData(path: string): string | undefined {
+  const isLost = statSync(join(path, dataFile)).size === 0 && statSync(join(path, lockFile)).size > 0
+  return isLost ? `its ${dataFile} is empty, and there has been data in it` : undefined
+}
+
+interface Opening {
   readonly folder: string
   readonly path: string
   readonly server: ServerId
   readonly root: RootDatabase<Bytes, string>
-}): LmdbFolder {
+}
+
+function takeFolder(opening: Opening): LmdbFolder {
   const { folder, path, server, root } = opening
   const data = statSync(join(path, dataFile), { bigint: true })
   const self = ownOwner(`${data.dev}:${data.ino}`)
@@ -160,11 +160,12 @@ function takeFolder(opening: {
   const isAlone = stats.numReaders <= 1
   checkPages(folder, data.size, [stats.root, stats.free])
 
-  const identity = root.openDB<Bytes, string>('meta', { encoding: 'binary', create: false } as object)
-  const isKnown = identity !== undefined && checkIdentity(opening, identity)
-  if (!isKnown) checkEmpty(folder, root)
+  // Another process may be making it just now: then what is not there at the first look is there at the second.
+  if (!isKnown(opening) && !isEmpty(root) && !isKnown(opening)) {
+    throw new StorageError(`${folder} holds data that is not a server's; give the server a folder of its own`)
+  }
 
-  const meta = identity ?? root.openDB<Bytes, string>('meta', { encoding: 'binary' })
+  const meta = root.openDB<Bytes, string>('meta', { encoding: 'binary' })
   const log = root.openDB<Bytes, number>('log', { encoding: 'binary' })
   const state = root.openDB<Bytes, Bytes>('state', { encoding: 'binary', keyEncoding: 'binary' })
   const staged = root.openDB<Bytes, Bytes>('staged', { encoding: 'binary', keyEncoding: 'binary' })
@@ -179,7 +180,7 @@ function takeFolder(opening: {
   const isFresh = root.transactionSync(() => {
     // Another process may have been faster.
     const isKnownNow = checkIdentity(opening, meta)
-    const owner = ownerIn(meta)
+    const owner = ownerIn(folder, meta)
     if (owner !== undefined && hasFolder(owner, self, isAlone)) throw inUse(folder, owner.pid)
     if (!isKnownNow) meta.putSync('folder', bytesOf({ format: formatKnown, server }))
     meta.putSync('owner', bytesOf(self))
@@ -187,6 +188,7 @@ function takeFolder(opening: {
   })
 
   silenceFailedCommits(root)
+  const file = new DataFile(join(path, dataFile))
   return {
     path: folder,
     isFresh,
@@ -195,6 +197,7 @@ function takeFolder(opening: {
     log,
     state,
     staged,
+    file,
     freeBytes: () => freeBytesOf(path),
     release: async ({ orderly }) => {
       try {
@@ -202,6 +205,7 @@ function takeFolder(opening: {
         if (orderly) root.transactionSync(() => meta.removeSync('owner'))
       } finally {
         await root.close()
+        file.close()
         foldersInUse.delete(path)
       }
     },
@@ -224,7 +228,7 @@ function checkIdentity(
 ): boolean {
   const bytes = meta.get('folder')
   if (bytes === undefined) return false
-  const { format, server: owner } = parsed(folder, bytes) as { readonly [name: string]: unknown }
+  const { format, server: owner } = (parsed(folder, bytes) ?? {}) as { readonly [name: string]: unknown }
   // First: of a newer format, nothing else is known.
   if (typeof format === 'number' && format > formatKnown) {
     throw new StorageError(
@@ -244,17 +248,21 @@ function checkIdentity(
   return true
 }
 
+/** Whether it says, as of now, what it is. @throws StorageError where it is not for us. */
+function isKnown(opening: Opening): boolean {
+  opening.root.resetReadTxn()
+  const meta = opening.root.openDB<Bytes, string>('meta', { encoding: 'binary', create: false } as object)
+  return meta !== undefined && checkIdentity(opening, meta)
+}
+
 /** A process that ended while it made the folder may have left our databases, empty. Anything else is not ours. */
-function checkEmpty(folder: string, root: RootDatabase<Bytes, string>): void {
+function isEmpty(root: RootDatabase<Bytes, string>): boolean {
   for (const name of root.getKeys()) {
     const isOurs = typeof name === 'string' && databases.has(name)
     const database = isOurs ? root.openDB<Bytes, string>(name, { encoding: 'binary' }) : undefined
-    if (database === undefined || (database.getStats() as PageCounts).entryCount > 0) {
-      throw new StorageError(
-        `${folder} holds data that is not a server's; give the server a folder of its own`,
-      )
-    }
+    if (database === undefined || (database.getStats() as PageCounts).entryCount > 0) return false
   }
+  return true
 }
 
 /**
@@ -267,7 +275,7 @@ function checkPages(folder: string, fileBytes: bigint, trees: readonly PageCount
     pages += tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages
   }
   if (fileBytes < BigInt(pages) * BigInt(pageBytes)) {
-    throw damaged(folder, `a part of ${dataFile} is missing`)
+    throw damaged(folder, missingPart)
   }
 }
 
@@ -278,9 +286,9 @@ function hasFolder(owner: FolderOwner, self: FolderOwner, isAlone: boolean): boo
   return state === 'alive' || (state === 'unknown' && !isAlone)
 }
 
-function ownerIn(meta: Database<Bytes, string>): FolderOwner | undefined {
+function ownerIn(folder: string, meta: Database<Bytes, string>): FolderOwner | undefined {
   const bytes = meta.get('owner')
-  return bytes === undefined ? undefined : parseFolderOwner(bytes.toString())
+  return bytes === undefined ? undefined : parseFolderOwner(parsed(folder, bytes))
 }
 
 function inUse(folder: string, pid: number): StorageError {
@@ -325,7 +333,8 @@ function silenceFailedCommits(root: RootDatabase<Bytes, string>): void {
 const formatKnown = 1
 
 const dataFile = 'data.mdb'
-const ownFiles: readonly string[] = [dataFile, 'lock.mdb']
+const lockFile = 'lock.mdb'
+const ownFiles: readonly string[] = [dataFile, lockFile]
 const databases: ReadonlySet<string> = new Set(['meta', 'log', 'state', 'staged'])
 
 /** What systems put into the root of a disk, or a folder, by themselves. */
@@ -333,6 +342,10 @@ const mayLieAbout = /^(\.|lost\+found$)/
 
 /** Resolved paths of the folders that this process has. */
 const foldersInUse = new Set<string>()
+
+/** How often, and after how long, what seems damaged is looked at again. */
+const looksMax = 20
+const lookMs = 25
 
 /** What must be left on a disk for a folder to be opened; a few pages are written on the way. */
 const roomBytes = 256 << 10

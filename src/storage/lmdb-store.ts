@@ -1,38 +1,39 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Database } from 'lmdb'
-import type { Address } from '../protocol/address.ts'
-import type { Cut } from '../replica/cut.ts'
-import type { SessionRecord } from '../replica/messages.ts'
-import type { KeyRecord, StateRecords } from '../replica/output.ts'
+import type { StateRecords } from '../replica/output.ts'
 import type { Recovered } from '../replica/recovered.ts'
-import { sizeOf, type Update } from '../replica/update.ts'
-import type { Origin, ServerId, Timestamp } from '../replica/version.ts'
-import {
-  bytesOf,
-  damaged,
-  openLmdbFolder,
-  pageBytes,
-  parsed,
-  type Bytes,
-  type LmdbFolder,
-} from './lmdb-folder.ts'
+import { sizeOf } from '../replica/update.ts'
+import type { Origin, ServerId } from '../replica/version.ts'
+import { pageBytes } from './data-file.ts'
+import { bytesOf, damaged, openLmdbFolder, parsed, type Bytes, type LmdbFolder } from './lmdb-folder.ts'
 import { logStart, positionsAfter, type Positions } from './positions.ts'
-import { StorageError, type Store, type StoreBatch } from './store.ts'
+import { StorageError, type KnownServer, type Store, type StoreBatch } from './store.ts'
+import {
+  isStoredAddresses,
+  isStoredCut,
+  isStoredKey,
+  isStoredSession,
+  isStoredUpdates,
+  type StoredCut,
+} from './stored-record.ts'
 
 /**
  * Opens the store of a server in a folder, which is made where there is none.
  *
+ * @param options.settleMsMax after which a transaction that has not come to its end counts as failed; 30 s where absent.
  * @throws StorageError where the folder is in use, belongs to another server, was written by a newer release, is
  * damaged, holds something else, or cannot be used by this user.
  */
 export async function openLmdbStore(options: {
   readonly folder: string
   readonly server: ServerId
+  readonly settleMsMax?: number
 }): Promise<LmdbStore> {
   const folder = await openLmdbFolder(options)
   try {
-    return new LmdbStore(folder)
+    return new LmdbStore(folder, options)
   } catch (error) {
-    await folder.release({ orderly: true })
+    await folder.release({ orderly: false })
     throw error
   }
 }
@@ -53,7 +54,11 @@ export async function openLmdbStore(options: {
  * - One transaction is under way at a time; what is committed meanwhile shares the next. If there were two, a
  *   large one could fail on a disk that is nearly full, and a small one behind it get through: a hole in the log.
  * - To install is a small transaction however much was staged: it only says that `staged` comes first. Each
- *   transaction after it moves a part of that into `state`.
+ *   transaction after it moves a part of that into `state`, and so do some of their own while nothing else is to do,
+ *   until all of it is there. Nothing is staged before.
+ * - What a transaction may need of the disk is there before it begins; see {@link DataFile}.
+ * - After a failure the library is left alone, closing included: it may have damaged its memory. Whoever is told that
+ *   a store has failed ends the process, by `process.exit`.
  *
  * Durable: without `overlappingSync`, LMDB's commit writes the pages that are new, has the system bring them to the
  * disk (`fdatasync`), and only then writes the one page that makes them valid, through a descriptor on which
@@ -61,8 +66,9 @@ export async function openLmdbStore(options: {
  */
 export class LmdbStore implements Store {
   readonly isFresh: boolean
-  readonly addresses: readonly Address[]
+  readonly addresses: readonly KnownServer[]
   readonly #folder: LmdbFolder
+  readonly #settleMsMax: number
   /** The keys of the log's records, those before `#trimmed` gone. */
   readonly #records: number[]
   #trimmed = 0
@@ -77,13 +83,18 @@ export class LmdbStore implements Store {
   #failure: StorageError | undefined
   #closing: Promise<void> | undefined
 
-  /** @param folder nobody else uses it. @throws StorageError where a record in it cannot be read. */
-  constructor(folder: LmdbFolder) {
+  /**
+   * @param folder nobody else uses it.
+   * @param options.settleMsMax see {@link openLmdbStore}.
+   * @throws StorageError where a record in it cannot be read.
+   */
+  constructor(folder: LmdbFolder, { settleMsMax = 30_000 }: { readonly settleMsMax?: number } = {}) {
     this.#folder = folder
+    this.#settleMsMax = settleMsMax
     this.isFresh = folder.isFresh
     const { path, meta, log, staged } = folder
     const addresses = meta.get('addresses')
-    this.addresses = addresses === undefined ? [] : (parsed(path, addresses) as readonly Address[])
+    this.addresses = addresses === undefined ? [] : recordIn(path, addresses, isStoredAddresses)
     const progress = meta.get('progress')
     this.#progress = progress === undefined ? noProgress : progressOf(path, parsed(path, progress))
     this.#records = [...log.getKeys()]
@@ -96,17 +107,15 @@ export class LmdbStore implements Store {
   recover(): Recovered {
     const { applied, logFloor } = this.#progress
     return {
-      keys: again(() =>
-        this.#stateOf('k', (key, stored) => ({ key, ...(stored as Omit<KeyRecord, 'key'>) })),
-      ),
+      keys: again(() => this.#stateOf('k', isStoredKey, (key, stored) => ({ key, ...stored }))),
       rows: again(() =>
-        this.#stateOf('r', (origin, stored) => ({
+        this.#stateOf('r', isStoredCut, (origin, stored) => ({
           origin: origin as Origin,
-          known: new Map(stored as StoredCut),
+          known: new Map(stored),
         })),
       ),
       sessions: again(() =>
-        this.#stateOf('s', (session, stored) => ({ session, ...(stored as Omit<SessionRecord, 'session'>) })),
+        this.#stateOf('s', isStoredSession, (session, stored) => ({ session, ...stored })),
       ),
       applied: new Map(applied),
       checkpoint: this.#positions.checkpoint,
@@ -120,10 +129,9 @@ export class LmdbStore implements Store {
     if (this.#failure !== undefined) throw this.#failure
     if (this.#closing !== undefined) throw new StorageError(`${this.#folder.path} has been closed`)
     const positions = positionsAfter(batch, this.#positions)
-    const encoded = encode(batch, positions)
     this.#positions = positions
     await new Promise<void>((resolve, reject) => {
-      this.#queue.push({ ...encoded, resolve, reject })
+      this.#queue.push({ batch: taken(batch, positions), resolve, reject })
       this.#work ??= this.#drain()
     })
   }
@@ -135,19 +143,20 @@ export class LmdbStore implements Store {
 
   async #close(): Promise<void> {
     await this.#work
-    await this.#folder.release({ orderly: this.#failure === undefined })
+    if (this.#failure === undefined) await this.#folder.release({ orderly: true })
   }
 
   /** The records of one kind of the state, with what was installed before what it replaces. */
-  *#stateOf<Item>(
+  *#stateOf<Stored, Item>(
     kind: string,
-    itemOf: (name: string, stored: unknown) => Item,
+    isStored: (value: unknown) => value is Stored,
+    itemOf: (name: string, stored: Stored) => Item,
   ): Generator<Item, void, undefined> {
     const { path, state, staged } = this.#folder
     const start = Buffer.from(kind)
     const range = { start, end: Buffer.of((start[0] as number) + 1) }
     const item = ({ key, value }: Put<Bytes>): Item =>
-      itemOf(key.toString('utf8', start.length), parsed(path, value))
+      itemOf(key.toString('utf8', start.length), recordIn(path, value, isStored))
     if (!this.#progress.isInstalled) {
       for (const record of state.getRange(range)) yield item(record)
       return
@@ -162,7 +171,7 @@ export class LmdbStore implements Store {
     const { path, log } = this.#folder
     for (const { key, value } of log.getRange()) {
       let position = key
-      for (const update of parsed(path, value) as readonly Update[]) {
+      for (const update of recordIn(path, value, isStoredUpdates)) {
         if (position >= start) yield { position, entry: { update, bytes: sizeOf(update) } }
         position++
       }
@@ -175,16 +184,17 @@ export class LmdbStore implements Store {
     const key = this.#records.at(-1)
     const value = key === undefined ? undefined : log.get(key)
     if (key === undefined || value === undefined) return 0
-    return key + (parsed(path, value) as readonly Update[]).length
+    return key + recordIn(path, value, isStoredUpdates).length
   }
 
   async #drain(): Promise<void> {
-    while (this.#queue.length > 0) {
-      // What is staged after an install must not get among what was installed, so it waits for the next transaction.
-      const installs = this.#queue.findIndex(({ installs }) => installs)
-      const commits = this.#queue.splice(0, installs === -1 ? this.#queue.length : installs + 1)
+    while (this.#queue.length > 0 || this.#mayMove()) {
+      const commits = this.#next()
       try {
-        await this.#write(commits)
+        const encoded: EncodedBatch[] = []
+        const pace = new Pace()
+        for (const { batch } of commits) encoded.push(await encode(batch, pace))
+        await this.#write(encoded)
         for (const { resolve } of commits) resolve()
       } catch (cause) {
         const failure = await this.#failureOf(cause)
@@ -196,7 +206,27 @@ export class LmdbStore implements Store {
     this.#work = undefined
   }
 
+  /** Whether there is something to do while nothing is queued. */
+  #mayMove(): boolean {
+    return this.#progress.isInstalled && this.#failure === undefined && this.#closing === undefined
+  }
+
+  /** The commits of the next transaction; none while what was installed has to be out of their way first. */
+  #next(): readonly Commit[] {
+    // What is staged after an install must not get among what was installed, so it waits for a later transaction.
+    const installs = this.#queue.findIndex(({ batch }) => batch.install !== undefined)
+    let end = installs === -1 ? this.#queue.length : installs + 1
+    if (this.#progress.isInstalled) {
+      const stages = this.#queue.findIndex(
+        ({ batch }) => batch.unstage === true || batch.staged !== undefined,
+      )
+      if (stages !== -1 && stages < end) end = stages
+    }
+    return this.#queue.splice(0, end)
+  }
+
   async #failureOf(cause: unknown): Promise<StorageError> {
+    if (cause instanceof StorageError) return cause
     // The library rejects with an error that only says so, and that holds the promise of another with the reason.
     const reason = await Promise.resolve((cause as { readonly commitError?: unknown }).commitError).catch(
       (error: unknown) => error,
@@ -209,45 +239,72 @@ export class LmdbStore implements Store {
     )
   }
 
-  async #write(commits: readonly Commit[]): Promise<void> {
+  async #write(commits: readonly EncodedBatch[]): Promise<void> {
+    // The library would die of a file that has been cut off.
+    this.#requireFile()
     // All of it is known before the first is handed over: an error in between would leave a part of a transaction.
     const operations = this.#operationsOf(commits)
-    this.#checkRoom(operations)
-    await this.#folder.root.batch(() => {
-      for (const { kind, database, key, value } of operations) {
-        if (kind === 'clear') void database.clearAsync()
-        else if (kind === 'put') void database.put(key, value)
-        else void database.remove(key)
-      }
-    })
+    await this.#makeRoom(operations)
+    await this.#settled(
+      this.#folder.root.batch(() => {
+        for (const { kind, database, key, value } of operations) {
+          if (kind === 'clear') void database.clearAsync()
+          else if (kind === 'put') void database.put(key, value)
+          else void database.remove(key)
+        }
+      }),
+    )
+    this.#requireFile()
   }
 
-  /**
-   * Fails before the disk is full: the library, which puts the error of the system into words, can bring the process
-   * down at it. What is durable is safe even then, but nobody would be told what happened.
-   */
-  #checkRoom(operations: readonly Operation[]): void {
-    let needed = roomBytesMin
-    for (const { value } of operations) needed += value.length + pagesPerOperation * pageBytes
-    const free = this.#folder.freeBytes()
-    if (free < needed)
-      throw new Error(
-        `its disk has ${Math.floor(free / mebi)} MiB left and ${Math.ceil(needed / mebi)} MiB are needed`,
+  /** @throws StorageError where somebody has laid hands on the file: see {@link DataFile}. */
+  #requireFile(): void {
+    const loss = this.#folder.file.loss()
+    if (loss === undefined) return
+    throw new StorageError(
+      `the data.mdb of ${this.#folder.path} ${loss} while the server was using it: what was acknowledged may be lost; ` +
+        'put the folder back as it was, or restore it from a copy, and start the server again',
+    )
+  }
+
+  /** Waits for a transaction, though not for ever: the library never tells of some that it could not begin. */
+  async #settled(transaction: Promise<unknown>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      const failure = new StorageError(
+        `${this.#folder.path} has not taken a commit in ${this.#settleMsMax / 1_000} s: its disk may be broken or far ` +
+          'too slow, or another process holds its data.mdb; end that or replace the disk, and start the server again',
       )
+      timer = setTimeout(() => reject(failure), this.#settleMsMax).unref()
+    })
+    try {
+      await Promise.race([transaction, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Fails before the disk is full; see {@link DataFile}. What is durable is safe either way. */
+  async #makeRoom(operations: readonly Operation[]): Promise<void> {
+    const { file, freeBytes } = this.#folder
+    const needed = bytesNeeded(operations, file.pages)
+    const free = freeBytes()
+    if (free < needed + roomBytesMin) {
+      const [left, wanted] = [Math.floor(free / mebi), Math.ceil((needed + roomBytesMin) / mebi)]
+      throw new Error(`its disk has ${left} MiB left and ${wanted} MiB are needed`)
+    }
+    await file.reserve(needed)
   }
 
   /** What is to be written for these commits, of which only the last may install. */
-  #operationsOf(commits: readonly Commit[]): readonly Operation[] {
+  #operationsOf(commits: readonly EncodedBatch[]): readonly Operation[] {
     const { meta, log, state, staged } = this.#folder
     const before = this.#progress
     const operations: Operation[] = []
     const put = <Key extends StoredKey>(database: Database<Bytes, Key>, record: Put<Key>): void => {
       operations.push({ kind: 'put', database, ...record })
     }
-    if (before.isInstalled) {
-      const stages = commits.some((commit) => commit.unstage || commit.staged.length > 0)
-      this.#moveInstalled(operations, stages ? Infinity : movedBytesMax)
-    }
+    if (before.isInstalled) this.#moveInstalled(operations)
     for (const commit of commits) {
       for (const record of commit.log) {
         put(log, record)
@@ -269,14 +326,14 @@ export class LmdbStore implements Store {
   }
 
   /**
-   * Moves what was installed to where it belongs, about so many bytes of it. It comes first in its transaction, so that
-   * what the commits write goes over it.
+   * Moves some of what was installed to where it belongs. It comes first in its transaction, so that what the commits
+   * write goes over it.
    */
-  #moveInstalled(operations: Operation[], bytesMax: number): void {
+  #moveInstalled(operations: Operation[]): void {
     const { state, staged } = this.#folder
     let bytes = 0
     for (const { key, value } of staged.getRange()) {
-      if (bytes >= bytesMax) return
+      if (bytes >= movedBytesMax || operations.length >= movedOperationsMax) return
       bytes += key.length + value.length
       operations.push(replacement(state, { key, value }), removal(staged, key))
     }
@@ -307,8 +364,36 @@ const roomBytesMin = 8 * mebi
 /** A page at the bottom of a tree and its part of those above, for an operation whose neighbours do not change. */
 const pagesPerOperation = 2
 
-/** Moved with each commit after an installation: some milliseconds of work. */
-const movedBytesMax = 1 * mebi
+/** Those at the top of all trees, and what the lists of free pages take. */
+const pagesPerTransaction = 16
+
+/** What a tree keeps with an entry. */
+const bytesPerEntry = 16
+
+/**
+ * What a transaction may add to a file that has so many pages, if none of those is free: a copy of each page that it
+ * touches, of which there are no more than there were; what is new, in pages that are half full at worst; and lists
+ * of the pages that it sets free.
+ */
+function bytesNeeded(operations: readonly Operation[], pages: number): number {
+  let bytes = 0
+  let clears = 0
+  for (const { kind, key, value } of operations) {
+    if (kind === 'put') bytes += value.length + lengthOf(key) + bytesPerEntry
+    else if (kind === 'clear') clears++
+  }
+  const touched = Math.min(operations.length * pagesPerOperation, pages)
+  const listed = Math.ceil(((touched + clears * pages) * 8) / pageBytes)
+  return 2 * bytes + (touched + listed + pagesPerTransaction) * pageBytes
+}
+
+function lengthOf(key: StoredKey): number {
+  return typeof key === 'number' ? 8 : key.length
+}
+
+/** Moved with one transaction after an installation: some milliseconds of work, for which a commit may have to wait. */
+const movedBytesMax = 512 << 10
+const movedOperationsMax = 2_000
 
 /** Removed with one commit, at most. More than it can append, so the log does not grow for want of time. */
 const trimmedRecordsMax = 2_000
@@ -322,9 +407,6 @@ const recordLengthMax = 64 << 10
 /** What the library can take: a key, `k` in front of it, and something to spare. */
 const nameBytesMax = 1_900
 
-/** A cut as it is stored. */
-type StoredCut = readonly (readonly [Origin, Timestamp])[]
-
 /** What `meta` holds of a checkpoint and of the log's start. */
 interface Progress extends Omit<Positions, 'logEnd'> {
   readonly applied: StoredCut
@@ -337,14 +419,22 @@ const noProgress: Progress = { checkpoint: 0, trim: 0, applied: [], logFloor: []
 
 /** @throws StorageError where it is none. */
 function progressOf(path: string, stored: unknown): Progress {
-  const progress = stored as Progress
+  const progress = (stored ?? {}) as Progress
   const isWhole =
     Number.isSafeInteger(progress.checkpoint) &&
     Number.isSafeInteger(progress.trim) &&
-    Array.isArray(progress.applied) &&
-    Array.isArray(progress.logFloor)
+    typeof progress.isInstalled === 'boolean' &&
+    isStoredCut(progress.applied) &&
+    isStoredCut(progress.logFloor)
   if (!isWhole) throw damaged(path, 'it does not say where its log begins')
   return progress
+}
+
+/** @throws StorageError where a record is not what it has to be. */
+function recordIn<Stored>(path: string, bytes: Bytes, isStored: (value: unknown) => value is Stored): Stored {
+  const value = parsed(path, bytes)
+  if (!isStored(value)) throw damaged(path, 'a record in it makes no sense')
+  return value
 }
 
 type StoredKey = Bytes | number | string
@@ -376,37 +466,58 @@ function replacement(state: Database<Bytes, Bytes>, { key, value }: Put<Bytes>):
   return value.length === 0 ? removal(state, key) : { kind: 'put', database: state, key, value }
 }
 
-/** A batch in bytes, and so independent of what becomes of its cuts and lists. */
+/** A batch whose lists and cuts are its own: whoever made it may raise and fill those again. */
+interface TakenBatch {
+  readonly log: NonNullable<StoreBatch['log']>
+  readonly state: TakenRecords | undefined
+  /** Those of a checkpoint. */
+  readonly rows: readonly StoredRow[]
+  readonly unstage: boolean | undefined
+  readonly staged: TakenRecords | undefined
+  readonly install: true | undefined
+  readonly progress: Partial<Progress> | undefined
+  readonly addresses: readonly KnownServer[] | undefined
+  /** After it. */
+  readonly positions: Positions
+}
+
+interface TakenRecords extends Omit<StateRecords, 'rows'> {
+  readonly rows: readonly StoredRow[]
+}
+
+interface StoredRow {
+  readonly origin: Origin
+  readonly known: StoredCut
+}
+
+interface Commit {
+  readonly batch: TakenBatch
+  readonly resolve: () => void
+  readonly reject: (error: StorageError) => void
+}
+
+/** A batch in bytes. */
 interface EncodedBatch {
   readonly log: readonly Put<number>[]
   readonly state: readonly Put<Bytes>[]
   readonly unstage: boolean
   readonly staged: readonly Put<Bytes>[]
-  readonly installs: boolean
   readonly progress: Partial<Progress> | undefined
   readonly addresses: Bytes | undefined
-  /** After it. */
   readonly positions: Positions
 }
 
-interface Commit extends EncodedBatch {
-  readonly resolve: () => void
-  readonly reject: (error: StorageError) => void
-}
-
-function encode(batch: StoreBatch, positions: Positions): EncodedBatch {
+function taken(batch: StoreBatch, positions: Positions): TakenBatch {
   const { log, state, checkpoint, trim, unstage, staged, install, addresses } = batch
-  const records = state === undefined ? [] : encodeRecords(state)
-  if (checkpoint !== undefined)
-    records.push(...encodeRecords({ keys: [], rows: checkpoint.rows, sessions: [] }))
   const applied = install?.applied ?? checkpoint?.applied
   const logFloor = install?.logFloor ?? trim?.logFloor
   return {
-    log: encodeLog(log ?? []),
-    state: records,
-    unstage: unstage === true,
-    staged: staged === undefined ? [] : encodeRecords(staged),
-    installs: install !== undefined,
+    log: log === undefined ? [] : [...log],
+    state: state && takenRecords(state),
+    rows: checkpoint === undefined ? [] : takenRows(checkpoint.rows),
+    unstage,
+    staged: staged && takenRecords(staged),
+    install: install && true,
     progress:
       applied === undefined && logFloor === undefined
         ? undefined
@@ -417,47 +528,80 @@ function encode(batch: StoreBatch, positions: Positions): EncodedBatch {
             ...(logFloor && { logFloor: [...logFloor] }),
             ...(install && { isInstalled: true }),
           },
-    addresses: addresses === undefined ? undefined : bytesOf(addresses),
+    addresses: addresses && [...addresses],
     positions,
   }
 }
 
+function takenRecords({ keys, rows, sessions }: StateRecords): TakenRecords {
+  return { keys: [...keys], rows: takenRows(rows), sessions: [...sessions] }
+}
+
+function takenRows(rows: StateRecords['rows']): readonly StoredRow[] {
+  return rows.map(({ origin, known }) => ({ origin, known: [...known] }))
+}
+
+async function encode(batch: TakenBatch, pace: Pace): Promise<EncodedBatch> {
+  const { log, state, rows, unstage, staged, progress, addresses, positions } = batch
+  return {
+    log: await pace.gather(encodeLog(log)),
+    state: [
+      ...(state === undefined ? [] : await pace.gather(encodeRecords(state))),
+      ...(await pace.gather(encodeRecords({ keys: [], rows, sessions: [] }))),
+    ],
+    unstage: unstage === true,
+    staged: staged === undefined ? [] : await pace.gather(encodeRecords(staged)),
+    progress,
+    addresses: addresses && bytesOf(addresses),
+    positions,
+  }
+}
+
+/** Long work in turns that are short enough for the process to keep up with its sockets. */
+class Pace {
+  #start = performance.now()
+
+  async gather<Item>(items: Iterable<Item>): Promise<Item[]> {
+    const gathered: Item[] = []
+    for (const item of items) {
+      gathered.push(item)
+      if (performance.now() - this.#start < turnMsMax) continue
+      await nextTurn()
+      this.#start = performance.now()
+    }
+    return gathered
+  }
+}
+
+const turnMsMax = 5
+
 /** Records of the log: updates whose positions follow each other, and not too many of them. */
-function encodeLog(log: NonNullable<StoreBatch['log']>): readonly Put<number>[] {
-  const records: Put<number>[] = []
+function* encodeLog(log: TakenBatch['log']): Generator<Put<number>, void, undefined> {
   let texts: string[] = []
   let length = 0
   let first = 0
-  const finish = (): void => {
-    if (texts.length > 0) records.push({ key: first, value: Buffer.from(`[${texts.join()}]`) })
-    texts = []
-    length = 0
-  }
+  const finished = (): Put<number> => ({ key: first, value: Buffer.from(`[${texts.join()}]`) })
   for (const { position, entry } of log) {
-    if (position !== first + texts.length || length >= recordLengthMax) finish()
+    if (texts.length > 0 && (position !== first + texts.length || length >= recordLengthMax)) {
+      yield finished()
+      texts = []
+      length = 0
+    }
     if (texts.length === 0) first = position
     const text = JSON.stringify(entry.update)
     texts.push(text)
     length += text.length
   }
-  finish()
-  return records
+  if (texts.length > 0) yield finished()
 }
 
-function encodeRecords({ keys, rows, sessions }: StateRecords): Put<Bytes>[] {
-  const records: Put<Bytes>[] = []
-  for (const { key, ...record } of keys) records.push({ key: keyOf('k', key), value: bytesOf(record) })
-  for (const { origin, known } of rows) records.push({ key: keyOf('r', origin), value: encodeCut(known) })
+function* encodeRecords({ keys, rows, sessions }: TakenRecords): Generator<Put<Bytes>, void, undefined> {
+  for (const { key, ...record } of keys) yield { key: keyOf('k', key), value: bytesOf(record) }
+  for (const { origin, known } of rows) yield { key: keyOf('r', origin), value: bytesOf(known) }
   for (const { session, ...record } of sessions) {
     const isKept = record.letGo > 0 || record.answers.length > 0
-    records.push({ key: keyOf('s', session), value: isKept ? bytesOf(record) : nothing })
+    yield { key: keyOf('s', session), value: isKept ? bytesOf(record) : nothing }
   }
-  return records
-}
-
-function encodeCut(cut: Cut): Bytes {
-  const stored: StoredCut = [...cut]
-  return bytesOf(stored)
 }
 
 /** @throws Error for a name that the protocol would not have let in. */

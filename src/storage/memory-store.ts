@@ -1,4 +1,3 @@
-import type { Address } from '../protocol/address.ts'
 import type { Cut } from '../replica/cut.ts'
 import type { SessionRecord } from '../replica/messages.ts'
 import type { KeyRecord, StateRecords } from '../replica/output.ts'
@@ -6,7 +5,7 @@ import type { Recovered } from '../replica/recovered.ts'
 import type { LogEntry } from '../replica/update-log.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
 import { firstPositions, logStart, positionsAfter, type Positions } from './positions.ts'
-import { StorageError, type Store, type StoreBatch } from './store.ts'
+import { StorageError, type KnownServer, type Store, type StoreBatch } from './store.ts'
 
 /**
  * A disk in memory: what a process leaves behind, to be opened again, copied, and made to fail.
@@ -133,7 +132,7 @@ export class MemoryStore implements Store {
     this.#positions = disk.content.positions
   }
 
-  get addresses(): readonly Address[] {
+  get addresses(): readonly KnownServer[] {
     return this.#content.addresses
   }
 
@@ -192,7 +191,7 @@ interface Content {
   positions: Positions
   log: { readonly position: number; readonly entry: LogEntry }[]
   logFloor: Cut
-  addresses: readonly Address[]
+  addresses: readonly KnownServer[]
 }
 
 /** A {@link StateRecords} by name, so that what comes again replaces what came before. */

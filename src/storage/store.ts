@@ -3,13 +3,14 @@ import type { Cut } from '../replica/cut.ts'
 import type { StateRecords } from '../replica/output.ts'
 import type { Recovered } from '../replica/recovered.ts'
 import type { LogEntry } from '../replica/update-log.ts'
+import type { ServerId } from '../replica/version.ts'
 
 /**
  * Where a server keeps what must not be lost: the port that every store implements, and its specification.
  *
  * A store holds a *log* of updates by position, a *state* (the siblings of each key, the rows of the matrix of R5,
  * the answers to requests) as a checkpoint at some position of that log, *staged* records beside it while a
- * snapshot is taken in, and the addresses of other servers.
+ * snapshot is taken in, and who and where the other servers are.
  *
  * Rules:
  * - A commit is atomic: after a crash at any moment, all of it is there or nothing.
@@ -25,8 +26,8 @@ export interface Store {
   /** What was there when the store was opened. To be taken once, and read to its end before the first commit. */
   recover(): Recovered
 
-  /** The addresses of other servers that were kept last. To be asked before the first commit. */
-  readonly addresses: readonly Address[]
+  /** What was kept last of other servers. To be asked before the first commit. */
+  readonly addresses: readonly KnownServer[]
 
   /**
    * Makes a batch durable. May be called again before the one before has resolved; what it holds is taken at once,
@@ -70,8 +71,20 @@ export interface StoreBatch {
    * whatever had changed since the checkpoint before, too, and no update before `position` is ever replayed.
    */
   readonly install?: { readonly position: number; readonly applied: Cut; readonly logFloor: Cut }
-  /** Replaces the addresses. */
-  readonly addresses?: readonly Address[]
+  /** Replaces what is kept of other servers. */
+  readonly addresses?: readonly KnownServer[]
+}
+
+/**
+ * What is kept of another server: where it may be found, and who that is where anybody has said so; or, of one that
+ * may be found nowhere now, who it is.
+ */
+export type KnownServer = KnownAddress | { readonly id: ServerId }
+
+export interface KnownAddress extends Address {
+  readonly id?: ServerId
+  /** Whether it has answered there. */
+  readonly isProven?: true
 }
 
 /** The store cannot be opened or written; the message says why and what to try. */

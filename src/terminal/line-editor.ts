@@ -25,6 +25,7 @@ export class LineEditor {
     this.#line = openLine(options, {
       onLine: (line) => {
         this.#held.push(line)
+        if (this.#paused) this.#options.onAhead?.(line)
         this.#deliver()
       },
       onHistory: (line) => options.onHistory?.(line),
@@ -115,6 +116,8 @@ export interface LineEditorOptions {
   readonly hint?: (line: string) => string | undefined
   /** A line was entered. The line that a terminal was typing when it went away was not. */
   readonly onLine: (line: string) => void
+  /** A line was entered that is held back; it still comes to `onLine` in its turn. */
+  readonly onAhead?: (line: string) => void
   /** The input has ended, or the editor was closed; comes once, after the last line. */
   readonly onClose: () => void
   /** Ctrl-C on an empty line of a terminal; on any other it abandons the line. Plain input leaves SIGINT to the process. */

@@ -13,6 +13,7 @@
 import { createInterface } from 'node:readline'
 import { PassThrough, pipeline, Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
+import { JobStop } from './job-stop.ts'
 
 /** Longer than any list of servers that a person would give; an endless line must not fill the memory. */
 const ANSWER_BYTES_MAX = 16_384
@@ -125,7 +126,7 @@ export class Questions {
     const input = this.#input
     const keys = Object.assign(new Readable({ read() {} }), {
       isTTY: true,
-      // Readline knows when a terminal has to be raw: during the question, and again after Ctrl-Z and `fg`.
+      // Readline knows when a terminal has to be raw: during the question.
       setRawMode: (raw: boolean) => input.setRawMode?.(raw),
     })
     const editor = createInterface({ input: keys, output: this.#output, terminal: true, historySize: 0 })
@@ -135,7 +136,11 @@ export class Questions {
     editor.question(question, (answer) => (outcome.answer ??= answer))
     editor.on('SIGINT', () => (outcome.error ??= new QuestionInterrupted(question)))
     editor.on('close', () => (outcome.error ??= new QuestionUnanswered(question)))
-    editor.on('SIGCONT', () => editor.prompt(true))
+    const jobStop = new JobStop(input, () => editor.prompt(true))
+    editor.on('SIGTSTP', () => {
+      this.#output.write('\n')
+      jobStop.stop()
+    })
 
     try {
       while (isOpen()) {
@@ -153,6 +158,7 @@ export class Questions {
       this.#output.write('\n')
       throw outcome.error ?? new QuestionUnanswered(question)
     } finally {
+      jobStop.close()
       editor.close()
       keys.destroy()
     }

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline'
 import type { Interface, Key } from 'node:readline'
 import { PassThrough } from 'node:stream'
+import { JobStop } from './job-stop.ts'
 import { isPrintable, typeable } from './printable.ts'
 
 /**
@@ -32,6 +33,7 @@ export class TerminalLine {
   readonly #hint: ((line: string) => string | undefined) | undefined
   readonly #foldsAnew: boolean
   readonly #readlineKey: (text: string | null | undefined, key: KeyPress) => void
+  readonly #jobStop: JobStop
 
   /** Text to print above, collected until the end of this turn of the event loop. */
   readonly #printing: string[] = []
@@ -39,6 +41,8 @@ export class TerminalLine {
   #shown = true
   #hintShown = false
   #closed = false
+  /** Ctrl-Z has been pressed, and the line was not drawn since. */
+  #isStopped = false
   /** The width that the line was drawn for. */
   #columns: number
   /** The characters of the chunk being read that are yet to be inserted. */
@@ -83,7 +87,13 @@ export class TerminalLine {
       if (newest !== undefined) this.#events.onHistory(newest)
     })
     readline.on('SIGINT', () => this.#interrupted())
-    readline.on('SIGCONT', () => this.#continued())
+    this.#jobStop = new JobStop(options.input, () => this.#continued())
+    readline.on('SIGTSTP', () => {
+      this.#drawToEnd()
+      this.#output.write('\r\n')
+      this.#isStopped = true
+      this.#jobStop.stop()
+    })
     // The terminal has gone away.
     readline.on('error', () => readline.close())
     readline.on('close', () => this.#ended())
@@ -177,10 +187,6 @@ export class TerminalLine {
         this.#readline.cursor = this.#readline.line.length
       }
     }
-    if (key.name === 'z' && key.ctrl === true) {
-      this.#drawToEnd()
-      this.#output.write('\r\n')
-    }
     this.#readlineKey(text, key)
     if (this.#chunk === undefined) this.#drawHint()
   }
@@ -246,9 +252,12 @@ export class TerminalLine {
     this.#readline.historyIndex = -1
   }
 
-  /** Back from Ctrl-Z: the shell has printed where the line was. */
+  /** Back in the foreground. After Ctrl-Z the shell has printed below the line, and the cursor is below that. */
   #continued(): void {
-    this.#readline.prevRows = 0
+    if (this.#closed) return
+    if (this.#isStopped) this.#readline.prevRows = 0
+    this.#isStopped = false
+    if (!this.#shown) return
     this.#readline.prompt(true)
     this.#drawHint()
   }
@@ -259,6 +268,7 @@ export class TerminalLine {
       this.#output.write('\r\n')
     }
     this.#closed = true
+    this.#jobStop.close()
     this.#flush()
     this.#input.off('data', this.#chunkBegins)
     this.#input.off('data', this.#chunkEnds)
@@ -333,6 +343,7 @@ export class TerminalLine {
 export type TerminalInput = NodeJS.ReadableStream & {
   readonly isTTY?: boolean
   readonly readableEnded?: boolean
+  setRawMode?(isRaw: boolean): unknown
 }
 
 export type TerminalOutput = NodeJS.WritableStream & {

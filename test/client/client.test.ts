@@ -139,7 +139,7 @@ describe('connecting', () => {
     })
     await expect(connect(`${port}`, { failFast: true })).rejects.toMatchObject({
       code: 'ERR_CANNOT_CONNECT',
-      message: `nothing listens on 127.0.0.1:${port} (connection refused); start it: tidings server --port ${port} --id 1`,
+      message: `nothing listens on 127.0.0.1:${port} (connection refused); is the server started?`,
     })
   })
 

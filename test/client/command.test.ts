@@ -137,7 +137,7 @@ describe('tidings client', () => {
       'a port where nothing listens',
       ['1', 'status'],
       3,
-      'error: nothing listens on 127.0.0.1:1 (connection refused); start it',
+      'error: nothing listens on 127.0.0.1:1 (connection refused); is the server started?',
     ],
     [
       'a command that there is not',
@@ -163,6 +163,12 @@ describe('tidings client', () => {
       ['1', 'status', '--timeout', '5s'],
       2,
       'error: --timeout is in milliseconds, from 1 to 60000, and not "5s"',
+    ],
+    [
+      'a name that is none',
+      ['1', 'status', '--id', 'read x'],
+      2,
+      'error: --id is 1 to 32 of A–Z a–z 0–9 _ . -, such as alice, and not "read x"',
     ],
     ['a cut that is none', ['1', 'status', '--after', '{"x":1}'], 2, 'error: --after needs a cut'],
     [

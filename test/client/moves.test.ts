@@ -162,6 +162,18 @@ describe('a session that moves', () => {
     expect(asObject(client)).toEqual({ '8~a': 5 })
   })
 
+  it('R9: carries its session on in another client, also where the cut went through JSON', async () => {
+    const server = await FakeServer.start(answering('1'))
+    const first = await clientOf([server])
+    await first.write('x', 1)
+    const kept = JSON.parse(JSON.stringify({ cut: first.cut })) as {
+      cut: { readonly [origin: string]: number }
+    }
+    expect(kept).toEqual({ cut: { '1~fake': 7 } })
+    const second = await clientOf([await FakeServer.start(answering('2'))], kept)
+    expect(second.cut).toEqual(first.cut)
+  })
+
   it('R9: forgets what is lost, says so once, and goes on without it', async () => {
     const missing = [
       { version: [5, '8~a'], server: '8', holders: [], lost: true },

@@ -86,7 +86,7 @@ describe('a prompt with piped input', () => {
       'x = {"a":1} (2@1)',
       'y: not found',
       'deleted x (3@1)',
-      'x: not found (deleted (3@1))',
+      'x: deleted (3@1)',
     ])
     expect(stderr).toEqual(['no keys'])
     expect(code).toBe(1)
@@ -101,7 +101,7 @@ describe('a prompt with piped input', () => {
     expect(await piped(server, ['read x'])).toMatchObject({ stdout: ['x = 1 (1@1)'] })
   })
 
-  it.each([
+  it.each<[line: string, said: string, code?: number]>([
     ['staus', 'error: there is no command "staus"; did you mean "status"?'],
     ['put x 1', 'error: there is no command "put"; did you mean "write"?'],
     ['frobnicate', 'error: there is no command "frobnicate"; help lists the commands'],
@@ -109,14 +109,15 @@ describe('a prompt with piped input', () => {
     ['write x', 'error: write needs a value for x: write <key> <value…> ("" is an empty text)'],
     [
       'write x 9007199254740993',
-      'error: value is the number 9007199254740993, which would come back as 9007199254740992; send it as a string',
+      'error: value is the number 9007199254740993, which would come back as 9007199254740992; put it in quotes: write x "9007199254740993"',
     ],
     ['status all', 'error: "all" is one word too many: status'],
     ['delay 2 soon', 'error: ms must be a whole number from 0 to 3600000, not "soon"'],
-    ['hold 2', 'error: links can be held and cut only at a server that was started with --lab'],
+    ['unwatch', 'what others write is no longer shown; watch shows it', 0],
+    ['hold 2', 'error: hold 2: links can be held and cut only at a server that was started with --lab'],
     [`read ${'k'.repeat(1_025)}`, 'error: this is not a key: it has 1025 bytes, and a key has 1 to 1,024'],
-  ])('answers %j with what is wrong and what to try, and exit code 2', async (line, said) => {
-    expect(await piped(await RunningServer.start(), [line])).toEqual({ code: 2, stdout: [], stderr: [said] })
+  ])('answers %j with what is wrong and what to try, and its exit code', async (line, said, code = 2) => {
+    expect(await piped(await RunningServer.start(), [line])).toEqual({ code, stdout: [], stderr: [said] })
   })
 
   it('shows nothing that a terminal would obey, whoever wrote it', async () => {
@@ -164,6 +165,22 @@ describe('a prompt with piped input', () => {
       /^1 key, 1 deleted, 0 conflicts, 0 updates waiting, 2 updates in the log \(\d+ bytes\)$/,
     )
     expect(kept).toBe('1 origin, 1 session (2 answers kept), 0 requests waiting for what they come after')
+  })
+
+  it('stops where its server is gone, says how many lines were not run, and ends with exit code 3', async () => {
+    const server = await FakeServer.start(({ method }) => {
+      if (method === 'hello') return greetingOf('1')
+      if (method === 'watch') return { watch: 1, applied: {} }
+      void server.close()
+      return undefined
+    })
+    const { code, stderr } = await piped(server, ['read x', 'read y', '', 'write z 1'], { timeoutMs: 500 })
+    expect(code).toBe(3)
+    expect(stderr).toEqual([
+      `lost server 1 at ${server.address} (the connection broke); trying again until it is back`,
+      expect.stringMatching(/^error: read x: no server could be reached within 500 ms/),
+      'stopped there: 2 lines were not run',
+    ])
   })
 
   it('does not begin where no server answers', async () => {
@@ -292,7 +309,7 @@ describe('a prompt on a terminal', () => {
     await second.stop()
     await first.stop()
     await shows(/^alice \(reconnecting to 127\.0\.0\.1:\d+\)>$/)
-    await shows(/^error: nothing listens on/)
+    await shows(/^lost server 1 at 127\.0\.0\.1:\d+ \(.*none of the 2 servers can be used/)
     terminal.type('read x')
     await RunningServer.start({ id: '2', port: second.port })
     await shows('alice@2> read x')
@@ -324,8 +341,8 @@ describe('a prompt on a terminal', () => {
     terminal.type('x\r')
     await shows('x = lost (1@1)')
     const [, ...rows] = terminal.rows()
-    const moved = `the connection to ${first.address} broke (the server closed it); moved to server 2 at ${second.address}`
-    const said = rows.join('').replaceAll('connection reset', 'the server closed it')
+    const moved = `lost server 1 at ${first.address} (the connection broke); moved to server 2 at ${second.address}`
+    const said = rows.join('')
     expect(said).toContain(moved)
     expect(said).not.toContain('error')
     expect(said.match(/moved to/g)).toHaveLength(1)
@@ -349,7 +366,7 @@ describe('a prompt on a terminal', () => {
     const { terminal, shows, leave } = seated([first, second])
     await shows('alice@1>')
     terminal.type('write x lost\r')
-    await shows(/^error: it is not known whether this write was carried out/)
+    await shows(/^error: write x lost: it is not known whether this write was carried out/)
     terminal.type('write y found\r')
     await shows('wrote y = found (2@2)')
     expect(second.askedFor('write')).toMatchObject([
@@ -359,7 +376,7 @@ describe('a prompt on a terminal', () => {
     expect(await leave()).toBe(5)
   })
 
-  it('R9: says in plain words what is lost, and goes on without it', async () => {
+  it('R9: says in one line what is lost, names its run, and reads again without it by itself', async () => {
     const missing = [{ version: [1, '1~a'], server: '1', holders: [], lost: true }]
     const server = await FakeServer.start(({ method, params }) => {
       if (method === 'hello') return greetingOf('2')
@@ -369,10 +386,26 @@ describe('a prompt on a terminal', () => {
     const { terminal, shows, leave } = seated([server], { cut: { '1~a': 1 } })
     await shows('alice@2>')
     terminal.type('read x\r')
-    await shows(/^1@1 is lost: you had seen it, and no server has it any more/)
-    terminal.type('read x\r')
     await shows('x: not found')
+    expect(terminal.rows().slice(1)).toEqual([
+      'alice@2> read x',
+      '1@1~a is lost: you had seen it, and no server has it any more; what you do next goes on without it',
+      'x: not found',
+      'alice@2>',
+    ])
     await leave()
+  })
+
+  it('leaves at once at `exit` where its server is away, whatever is pending', async () => {
+    const server = await RunningServer.start()
+    const { terminal, shows, ended } = seated([server], { timeoutMs: 60_000 })
+    await shows('alice@1>')
+    await server.stop()
+    await shows(/^lost server 1 at 127\.0\.0\.1:\d+ \(.*\); trying again until it is back/)
+    terminal.type('write x 1\rexit\r')
+    expect(await ended).toBe(0)
+    expect(terminal.written).not.toContain('error')
+    expect(terminal.written).toContain('left before all was answered')
   })
 
   it('leaves with exit code 130 at Ctrl-C on an empty line, and only abandons a line that is not empty', async () => {

@@ -21,6 +21,7 @@ export class ServerProcess {
   stderr = ''
   /** Resolves when the process has ended and its last words have been read. */
   readonly ended: Promise<ProcessEnd>
+  readonly #isJson: boolean
   readonly #child: ChildProcess
   readonly #waits = new Set<Wait>()
   #end: ProcessEnd | undefined
@@ -28,7 +29,7 @@ export class ServerProcess {
   /** Starts without waiting for anything. */
   constructor(start: ServerStart) {
     this.id = start.id ?? '?'
-    const isJson = start.isJson ?? true
+    this.#isJson = start.isJson ?? true
     const words = [...nodeWords, 'server', ...(start.words ?? serverWords(start))]
     const [command, ...rest] =
       start.fileKibibytesMax === undefined
@@ -54,7 +55,7 @@ export class ServerProcess {
       this.stderr += text
       for (const wait of this.#waits) wait.look()
     })
-    if (isJson) {
+    if (this.#isJson) {
       this.#child.stdout?.pipe(ndjson.parse({ strict: false })).on('data', (event: ServerEvent) => {
         this.events.push(event)
         for (const wait of this.#waits) wait.look()
@@ -87,7 +88,10 @@ export class ServerProcess {
 
   /** `host:port`, once it listens. */
   get address(): string {
-    return this.#listening.address
+    if (this.#isJson) return this.#listening.address
+    const address = / listening on (\S+) /.exec(this.stdout)?.[1]
+    if (address === undefined) throw new Error(`server ${this.id} does not listen`)
+    return address
   }
 
   /** Of its memory, what is in RAM. In bytes. */
@@ -111,7 +115,8 @@ export class ServerProcess {
   }
 
   async listening(): Promise<void> {
-    await this.event('listening')
+    if (this.#isJson) await this.event('listening')
+    else await this.printed(' listening on ')
   }
 
   /** Waits until this server has links in both directions to each of the others. */

@@ -37,7 +37,7 @@ export class Model {
     this.#positions.set(server, position)
     for (const item of output.stage) {
       if (item.kind === 'records') {
-        const early = item.records.keys.find((record) => record.position <= position)
+        const early = item.records.keys.find((record) => record.position < position)
         if (early !== undefined)
           throw new Error(`server ${server} staged ${early.key} at a position that is taken`)
       } else if (item.kind === 'install') {

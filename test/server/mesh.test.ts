@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { membersMax } from '../../src/protocol/limits.ts'
 import { invalidParams } from '../../src/protocol/errors.ts'
 import type { Input } from '../../src/replica/input.ts'
 import { Mesh } from '../../src/server/mesh.ts'
@@ -6,6 +7,7 @@ import { Narrator, type ServerEvent } from '../../src/server/narrator.ts'
 import { OutgoingLink } from '../../src/server/outgoing-link.ts'
 import { Server } from '../../src/server/server.ts'
 import type { Address } from '../../src/protocol/address.ts'
+import type { KnownServer } from '../../src/storage/store.ts'
 import { originOf } from '../replica/update-builder.ts'
 import { freePorts, within } from '../integration/processes.ts'
 
@@ -53,13 +55,63 @@ describe('R9: which servers there are', () => {
   })
 })
 
+describe('R9: who has been known stays a member', () => {
+  it('in a later run too, however long it is unreachable, and is looked for where it answered', async () => {
+    const [up = 0, down = 0, rumoured = 0] = await freePorts(3)
+    await startServer('2', up)
+    const stage = new MeshStage()
+    const proven: KnownServer = { ...local(down), id: '3', isProven: true }
+    stage.start({
+      peers: [local(up)],
+      remembered: [proven, { ...local(rumoured), id: '4' }, { id: '5' }],
+    })
+    expect(stage.members).toEqual([{ ids: ['3', '4', '5'], unidentified: 1 }])
+    await stage.until(() => stage.inputs.some(({ kind }) => kind === 'linkUp'))
+    // Where nobody has ever answered is given up, but who is said to be there is not.
+    stage.giveUpAll()
+    expect(stage.members.at(-1)).toEqual({ ids: ['2', '3', '4', '5'], unidentified: 0 })
+    expect(stage.kept.at(-1)).toEqual([
+      { ...local(up), id: '2', isProven: true },
+      proven,
+      { id: '4' },
+      { id: '5' },
+    ])
+  })
+
+  it('under the address where it shows up, and no longer under the one before', async () => {
+    const [port = 0, former = 0] = await freePorts(2)
+    await startServer('3', port)
+    const stage = new MeshStage()
+    stage.start({ peers: [], remembered: [{ ...local(former), id: '3', isProven: true }] })
+    stage.mesh.learn([{ id: '3', ...local(port) }])
+    await stage.until(() => stage.inputs.some(({ kind }) => kind === 'linkUp'))
+    expect(stage.kept.at(-1)).toEqual([{ ...local(port), id: '3', isProven: true }])
+  })
+
+  it('and of one server no more than two addresses are kept that only others have told', () => {
+    const stage = new MeshStage()
+    const proven: KnownServer = { ...local(1), id: '3', isProven: true }
+    stage.start({ peers: [], remembered: [proven] })
+    for (const port of [2, 3, 4]) stage.mesh.learn([{ id: '3', ...local(port) }])
+    expect(stage.kept.at(-1)).toEqual([proven, { ...local(4), id: '3' }])
+  })
+
+  it('and more than can be counted are more than are known', () => {
+    const stage = new MeshStage()
+    stage.start({ peers: [] })
+    stage.mesh.learn(Array.from({ length: membersMax + 1 }, (_, index) => ({ id: `m${index}`, ...local(1) })))
+    expect(stage.members.at(-1)?.ids).toHaveLength(membersMax)
+    expect(stage.members.at(-1)?.unidentified).toBe(1)
+  })
+})
+
 describe('R8: addresses', () => {
   it('that change are told to whoever keeps them; those that were kept are no news', () => {
     const stage = new MeshStage()
     stage.start({ peers: [], remembered: [local(1), local(2)] })
     expect(stage.kept).toEqual([])
     stage.mesh.learn([{ id: '3', ...local(3) }])
-    expect(stage.kept).toEqual([[local(1), local(2), local(3)]])
+    expect(stage.kept).toEqual([[local(1), local(2), { ...local(3), id: '3' }]])
   })
 
   it('where nobody listens are told of once, not at every attempt', async () => {
@@ -100,8 +152,9 @@ class MeshStage {
   readonly mesh: Mesh
   readonly inputs: Input[] = []
   readonly events: ServerEvent[] = []
-  readonly kept: (readonly Address[])[] = []
+  readonly kept: (readonly KnownServer[])[] = []
   dialled = 0
+  readonly #givingUp: (() => void)[] = []
   readonly #looks = new Set<() => void>()
 
   constructor() {
@@ -112,10 +165,14 @@ class MeshStage {
       tell: (event) => this.#note(this.events, event),
       dial: (options) => {
         this.dialled++
+        const { entry, unreachable } = options
+        this.#givingUp.push(() => {
+          if (!entry.isProven) unreachable()
+        })
         return new OutgoingLink(options)
       },
       idRefused: () => {},
-      addressesChanged: (addresses) => this.kept.push(addresses),
+      knownChanged: (known) => this.kept.push(known),
     })
     ending.push(() => this.mesh.stop())
   }
@@ -126,8 +183,13 @@ class MeshStage {
     )
   }
 
-  start(from: { readonly peers: readonly Address[]; readonly remembered?: readonly Address[] }): void {
+  start(from: { readonly peers: readonly Address[]; readonly remembered?: readonly KnownServer[] }): void {
     this.mesh.start(local(9), { remembered: [], ...from })
+  }
+
+  /** As if each address where nobody has ever answered had been dialled in vain for long enough. */
+  giveUpAll(): void {
+    for (const giveUp of this.#givingUp) giveUp()
   }
 
   /** Waits until something is so, which can only become so by an input or an event. */

@@ -32,6 +32,19 @@ describe('R7: an older, copied or new folder', () => {
   })
 })
 
+describe('a faulty peer', () => {
+  it('that has snapshots installed and pages pulled all the time cannot flood the terminal', () => {
+    const { narrator, lines } = forPeople()
+    for (let count = 0; count < 1_000; count++) {
+      narrator.tellStep([{ kind: 'installed', from: '2', keys: 1 }])
+      narrator.tellStep([{ kind: 'pulled', from: '2', count: 1_000, more: true }])
+    }
+    expect(lines).toHaveLength(200)
+    narrator.refill()
+    expect(lines.at(-1)).toBe('… and 1800 more, too fast to tell')
+  })
+})
+
 describe('a page that was pulled', () => {
   const page = (count: number): readonly ReplicaEvent[] => [
     { kind: 'pulled', from: '2', count, more: false },

@@ -3,6 +3,7 @@ import type { Input } from '../../src/replica/input.ts'
 import type { Output, StageItem } from '../../src/replica/output.ts'
 import type { LogEntry } from '../../src/replica/update-log.ts'
 import { Checkpointer } from '../../src/server/checkpointer.ts'
+import type { InputSource } from '../../src/server/input-queue.ts'
 import { ReplicaLoop } from '../../src/server/replica-loop.ts'
 import { MemoryDisk } from '../../src/storage/memory-store.ts'
 import type { Store, StoreBatch } from '../../src/storage/store.ts'
@@ -65,7 +66,7 @@ describe('R6: nothing leaves before the state that it reveals is durable', () =>
   it('an act in its turn happens after what was asked before it has left, and before what was asked after it', async () => {
     const stage = new LoopStage({ mode: 'sync' })
     stage.push('write a')
-    stage.loop.inTurn(() => stage.released.push('held the link'))
+    stage.loop.inTurn(1, () => stage.released.push('held the link'))
     stage.push('write b')
     stage.turn()
     expect(stage.released).toEqual([])
@@ -237,10 +238,64 @@ describe('R8: a snapshot that is taken in', () => {
   })
 })
 
+describe('R6: a snapshot does not fill the memory, or keep the process', () => {
+  it('is staged in commits of so many records each, and the install ends the last', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('begin')
+    for (let count = 0; count < 12; count++) stage.push('records x', 1_000)
+    stage.push('install 10')
+    stage.turn()
+    for (let count = 0; count < 3; count++) await stage.diskWrites()
+    expect(stage.batches.map(({ staged }) => staged?.keys.length)).toEqual([5_000, 5_000, 2_000])
+    expect(stage.batches.map(({ unstage }) => unstage ?? false)).toEqual([true, false, false])
+    expect(stage.batches.map(({ install }) => install?.position)).toEqual([undefined, undefined, 10])
+    expect(stage.released.at(-1)).toBe('install 10')
+  })
+
+  it('what is staged holds stepping back as updates do', async () => {
+    const stage = new LoopStage({ mode: 'sync', valueLength: 9 << 20 })
+    for (const step of ['begin', 'records a', 'records b', 'records c', 'records d', 'records e'])
+      stage.push(step)
+    stage.turn()
+    expect(stage.stepped).toEqual(['begin', 'records a', 'records b', 'records c', 'records d'])
+    expect(stage.loop.isCongested).toBe(true)
+    await stage.diskWrites()
+    stage.turn()
+    expect(stage.stepped.at(-1)).toBe('records e')
+    for (let count = 0; count < 4; count++) await stage.diskWrites()
+    expect(stage.batches.map(({ staged }) => staged?.keys.length)).toEqual([1, 1, 1, 1, 1])
+    expect(stage.loop.isCongested).toBe(false)
+  })
+
+  it('async: sixteen mebibytes that are staged hold everything back until they are on the disk', async () => {
+    const stage = new LoopStage({ mode: 'async', valueLength: 9 << 20 })
+    for (const step of ['begin', 'records a', 'records b', 'records c']) stage.push(step)
+    stage.turn()
+    expect(stage.released).toEqual(['begin', 'records a'])
+    await stage.diskWrites()
+    await stage.diskWrites()
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['begin', 'records a', 'records b', 'records c'])
+  })
+})
+
+describe('R8: a peer that sends more than its window', () => {
+  it('is not to be read from until it has been stepped, and does not keep a client waiting', () => {
+    const stage = new LoopStage({ mode: 'memory', releaseTakesMs: 4 })
+    for (let count = 0; count < 10; count++) stage.hear('2', 1 << 20)
+    expect(stage.loop.isFull('2')).toBe(true)
+    stage.push('read')
+    stage.turn()
+    expect(stage.stepped).toEqual(['message', 'read', 'message'])
+    while (stage.loop.isFull('2')) stage.turn()
+    expect(stage.sourcesRelieved).toEqual(['2'])
+  })
+})
+
 describe('addresses', () => {
   it('are stored soon, and nobody waits for that', async () => {
     const stage = new LoopStage({ mode: 'sync' })
-    stage.loop.keepAddresses([{ host: '127.0.0.1', port: 60_002 }])
+    stage.loop.keepKnown([{ host: '127.0.0.1', port: 60_002 }])
     stage.push('read')
     stage.turn()
     expect(stage.released).toEqual(['read'])
@@ -261,12 +316,14 @@ class LoopStage {
   readonly stepped: string[] = []
   readonly batches: StoreBatch[] = []
   readonly failures: unknown[] = []
+  readonly sourcesRelieved: InputSource[] = []
   settled = 0
   relieved = 0
   nowMs = 0
   readonly #steps: string[] = []
   readonly #outputs = new Map<Output, string>()
   readonly #updateBytes: number
+  readonly #value: string
   #scheduled: (() => void)[] = []
   #timestamp = 0
 
@@ -274,8 +331,11 @@ class LoopStage {
     readonly mode: 'sync' | 'async' | 'memory'
     readonly updateBytes?: number
     readonly releaseTakesMs?: number
+    /** Of each staged record. */
+    readonly valueLength?: number
   }) {
     this.#updateBytes = options.updateBytes ?? 100
+    this.#value = 'v'.repeat(options.valueLength ?? 1)
     const storage =
       options.mode === 'memory'
         ? undefined
@@ -296,6 +356,7 @@ class LoopStage {
       now: () => this.nowMs,
       storage,
       relieved: () => this.relieved++,
+      sourceRelieved: (source) => this.sourcesRelieved.push(source),
     })
   }
 
@@ -306,9 +367,15 @@ class LoopStage {
     )
   }
 
-  push(step: string): void {
-    this.#steps.push(step)
+  /** @param count of the records that it stages. */
+  push(step: string, count = 1): void {
+    this.#steps.push(`${step} ${count}`)
     this.loop.push({ kind: 'request', client: 1, id: 1, request: { method: 'status' } })
+  }
+
+  /** A peer has said something. */
+  hear(from: string, bytes: number): void {
+    this.loop.push({ kind: 'message', from, message: { kind: 'cut', entries: new Map() } }, bytes)
   }
 
   /** One turn of the event loop. */
@@ -328,24 +395,55 @@ class LoopStage {
   }
 
   #step(input: Input): Output {
-    const step =
-      input.kind === 'request'
-        ? (this.#steps.shift() ?? '')
-        : `tick ${input.kind === 'tick' ? input.nowMs : ''}`
+    const [step, count] = this.#stepOf(input)
     this.stepped.push(step)
     const [verb, argument = ''] = step.split(' ')
     const output: Output = {
       ...emptyOutput,
       persist: verb === 'write' ? [this.#entry(argument)] : [],
-      stage: stageItems(verb, argument),
+      stage: this.#stageItems({ verb, argument, count }),
     }
     this.#outputs.set(output, step)
     return output
   }
 
+  #stepOf(input: Input): [step: string, count: number] {
+    if (input.kind === 'tick') return [`tick ${input.nowMs}`, 0]
+    if (input.kind !== 'request') return [input.kind, 0]
+    const [, step = '', count] = /^(.*) (\d+)$/.exec(this.#steps.shift() ?? '') ?? []
+    return [step, Number(count)]
+  }
+
   #entry(key: string): LogEntry {
     const update = buildUpdate({ server: '1', timestamp: ++this.#timestamp, key })
     return { update, bytes: this.#updateBytes }
+  }
+
+  #stageItems(asked: {
+    readonly verb: string | undefined
+    readonly argument: string
+    readonly count: number
+  }): readonly StageItem[] {
+    switch (asked.verb) {
+      case 'begin':
+        return [{ kind: 'open' }, { kind: 'begin' }]
+      case 'records': {
+        const version = buildUpdate({ server: '2', timestamp: 1 })
+        const siblings = [{ version, value: this.#value }] as const
+        const keys = Array.from({ length: asked.count }, () => ({
+          key: asked.argument,
+          position: 1,
+          siblings,
+        }))
+        return [{ kind: 'records', records: { keys, rows: [], sessions: [] } }]
+      }
+      case 'install': {
+        const position = Number(asked.argument)
+        return [{ kind: 'install', position, applied: new Map(), logFloor: new Map() }]
+      }
+      default:
+        return []
+    }
   }
 
   #recording(store: Store): Store {
@@ -359,22 +457,6 @@ class LoopStage {
       },
       close: () => store.close(),
     }
-  }
-}
-
-function stageItems(verb: string | undefined, argument: string): readonly StageItem[] {
-  switch (verb) {
-    case 'begin':
-      return [{ kind: 'begin' }]
-    case 'records': {
-      const version = buildUpdate({ server: '2', timestamp: 1 })
-      const key = { key: argument, position: 1, siblings: [{ version, value: 1 }] as const }
-      return [{ kind: 'records', records: { keys: [key], rows: [], sessions: [] } }]
-    }
-    case 'install':
-      return [{ kind: 'install', position: Number(argument), applied: new Map(), logFloor: new Map() }]
-    default:
-      return []
   }
 }
 

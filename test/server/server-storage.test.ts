@@ -77,8 +77,11 @@ describe('R6: what was acknowledged', () => {
 })
 
 describe('R6: a disk that fails', () => {
-  it('stops the server with a message, and what was not stored is not answered', async () => {
+  it('stops the server with a message, and what was not stored is not answered; the store is left alone', async () => {
     const disk = new MemoryDisk()
+    const store = disk.open('1')
+    const afterFailure: string[] = []
+    let hasFailed = false
     const events: ServerEvent[] = []
     const server = new Server({
       server: '1',
@@ -88,7 +91,28 @@ describe('R6: a disk that fails', () => {
       isInsecure: false,
       isLab: false,
       narrator: new Narrator({ write: (line) => events.push(JSON.parse(line) as ServerEvent) }),
-      storage: { store: disk.open('1'), folder: 'a disk in memory', mode: 'sync' },
+      storage: {
+        store: {
+          isFresh: store.isFresh,
+          addresses: store.addresses,
+          recover: () => store.recover(),
+          commit: async (batch) => {
+            if (hasFailed) afterFailure.push('commit')
+            try {
+              await store.commit(batch)
+            } catch (error) {
+              hasFailed = true
+              throw error
+            }
+          },
+          close: async () => {
+            afterFailure.push('close')
+            await store.close()
+          },
+        },
+        folder: 'a disk in memory',
+        mode: 'sync',
+      },
     })
     const { port } = await server.start()
     const client = await clientOf({ port })
@@ -102,6 +126,19 @@ describe('R6: a disk that fails', () => {
     expect(await client.closed()).toEqual([])
     expect(events.at(-1)?.kind).toBe('stopped')
     await expect(server.stop('again')).rejects.toBe(error)
+    // Closing it then may end the process before the message is out.
+    expect(afterFailure).toEqual([])
+  })
+
+  it('ends the process with exit code 5 and the message, and not by a signal', async () => {
+    const server = await ServerProcess.start({ data: newPlace(), durability: 'sync', fileKibibytesMax: 512 })
+    const client = await clientOf(server)
+    for (let number = 0; number < 200; number++) {
+      const params = { key: `key ${number}`, value: 'v'.repeat(20_000) }
+      client.sendMessage({ jsonrpc: '2.0', id: number, method: 'write', params })
+    }
+    expect(await server.ended).toMatchObject({ code: 5, signal: null })
+    expect(server.stderr).toMatch(/error: .*it stops here/)
   })
 })
 

@@ -43,3 +43,5 @@ await Promise.all([commitOn(), commitOn(), commitOn()])
 await store.commit({ addresses: [] }).catch(() => tell({ refused: true }))
 await store.close()
 tell({ closed: true })
+// As a server does: to run out would have the library clean up, which it must not after a write that failed.
+process.exit(hasFailed ? 5 : 0)

@@ -1,9 +1,22 @@
-import { spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { copyFile, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import * as fc from 'fast-check'
 import { open } from 'lmdb'
@@ -11,7 +24,8 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import type { JsonValue } from '../../src/replica/update.ts'
 import type { StateRecords } from '../../src/replica/output.ts'
 import { ownOwner, type FolderOwner } from '../../src/storage/folder-owner.ts'
-import { openLmdbStore, type LmdbStore } from '../../src/storage/lmdb-store.ts'
+import { openLmdbFolder } from '../../src/storage/lmdb-folder.ts'
+import { LmdbStore, openLmdbStore } from '../../src/storage/lmdb-store.ts'
 import { MemoryDisk } from '../../src/storage/memory-store.ts'
 import { StorageError, type StoreBatch } from '../../src/storage/store.ts'
 import {
@@ -152,7 +166,7 @@ describe('a folder', () => {
       mkdirSync(folder)
       writeFileSync(join(folder, 'data.mdb'), Buffer.alloc(bytes, 'garbage'))
       expect(await refusal()).toContain(
-        'is damaged, or its data.mdb is something else; restore the folder from a copy',
+        'is damaged: its data.mdb is no database, or not one of its own; restore the folder from a copy',
       )
     }
   })
@@ -251,6 +265,7 @@ describe('a folder', () => {
       const { failed, message, isStorageError } = await process.until('failed')
       await process.until('refused')
       await process.until('closed')
+      expect(await process.end()).toEqual({ code: 5, signal: null })
       const acknowledged = await process.kill()
       expect(isStorageError).toBe(true)
       expect(message).toMatch(
@@ -266,6 +281,227 @@ describe('a folder', () => {
       await store.close()
     },
   )
+
+  it.skipIf(process.platform === 'win32')(
+    'R6: that is full while large values are written ends its process in order, however often, never by a signal',
+    async () => {
+      for (let round = 0; round < 2; round++) {
+        folder = join(parent, `full ${round}`)
+        const length = 20_000 + 4_096 * round
+        const process = new CommittingProcess({ folder, length, fileKibibytesMax: 2_048 + 4 * round })
+        await process.until('failed')
+        expect(await process.end()).toEqual({ code: 5, signal: null })
+        expect(process.stderr).toBe('')
+      }
+    },
+  )
+
+  it('needs room for what it writes, and not for many times that: 50,000 records of a snapshot fit into 64 MiB', async () => {
+    const opened = await openLmdbFolder({ folder, server: '1' })
+    const store = new LmdbStore({ ...opened, freeBytes: () => 64 << 20 })
+    const keys = Array.from({ length: 50_000 }, (_, index) => recordOf(`k${index}`, index, 'v'.repeat(50)))
+    await store.commit({ staged: recordsOf({ keys }) })
+    await store.commit({ install: { position: 9, applied: cutOf([west, 9]), logFloor: cutOf([west, 9]) } })
+    // The next snapshot begins at once: what was installed is moved out of its way first, in many transactions.
+    await store.commit({ unstage: true, staged: recordsOf({ keys: [recordOf('k1', 99)] }) })
+    const newer = keys.map(({ key, siblings }) => ({ key, position: 7, siblings }))
+    await store.commit({ state: recordsOf({ keys: newer }) })
+    await store.close()
+    const again = await openedWith()
+    const positions = new Set(Array.from(again.recover().keys, ({ position }) => position))
+    await again.close()
+    expect(positions).toEqual(new Set([7]))
+  })
+
+  it('R8: moves what was installed while nothing else is to do, and gets out of the way of what is', async () => {
+    const opened = await openLmdbFolder({ folder, server: '1' })
+    const store = new LmdbStore(opened)
+    const keys = Array.from({ length: 20_000 }, (_, index) => recordOf(`k${index}`, index))
+    await store.commit({ staged: recordsOf({ keys }) })
+    await store.commit({ install: { position: 0, applied: cutOf(), logFloor: cutOf() } })
+    await store.commit(appending(0))
+    expect(opened.staged.getKeysCount()).toBeGreaterThan(0)
+    await until(() => opened.staged.getKeysCount() === 0)
+    expect(opened.state.getKeysCount()).toBe(20_000)
+    await store.close()
+  })
+
+  it('keeps the event loop free while it puts a large commit into bytes, and keeps the order of commits', async () => {
+    const store = await openedWith()
+    const keys = Array.from({ length: 30_000 }, (_, index) => recordOf(`k${index}`, index, 'v'.repeat(500)))
+    let turns = 0
+    let isDone = false
+    const count = (): void => {
+      turns++
+      if (!isDone) setImmediate(count)
+    }
+    count()
+    const large = store.commit({ state: recordsOf({ keys }) })
+    const small = store.commit({ state: recordsOf({ keys: [recordOf('k0', 40_000, 'later')] }) })
+    keys.length = 0
+    await Promise.all([large, small])
+    isDone = true
+    expect(turns).toBeGreaterThan(5)
+    await store.close()
+    const again = await openedWith()
+    const kept = [...again.recover().keys]
+    await again.close()
+    expect(kept).toHaveLength(30_000)
+    expect(kept.find(({ key }) => key === 'k0')).toEqual(recordOf('k0', 40_000, 'later'))
+  })
+
+  it.skipIf(process.platform === 'win32')(
+    'R6: that is removed, replaced or cut off under its server acknowledges nothing more, and says what happened',
+    async () => {
+      const spoilt = {
+        'has been removed': (path: string) => rmSync(path, { recursive: true }),
+        'has been replaced by another': (path: string) => {
+          renameSync(path, `${path} away`)
+          cpSync(`${path} away`, path, { recursive: true })
+        },
+        'has been cut off': (path: string) => {
+          const file = join(path, 'data.mdb')
+          truncateSync(file, statSync(file).size - 4096)
+        },
+      }
+      for (const [what, spoil] of Object.entries(spoilt)) {
+        folder = join(parent, what)
+        const store = await openedWith(appending(0))
+        spoil(folder)
+        const failure = await store.commit(appending(1)).catch((error: unknown) => error)
+        expect(failure).toBeInstanceOf(StorageError)
+        expect((failure as StorageError).message).toContain(
+          `the data.mdb of ${folder} ${what} while the server was using it`,
+        )
+        await expect(store.commit(appending(2))).rejects.toBe(failure)
+        await store.close()
+      }
+    },
+  )
+
+  it('that takes no commit because another process holds its data fails in bounded time, and says so', async () => {
+    const store = await openLmdbStore({ folder, server: '1', settleMsMax: 300 })
+    await store.commit(appending(0))
+    const holder = new HoldingProcess(folder)
+    await holder.holds
+    await expect(store.commit(appending(1))).rejects.toThrow(
+      `${folder} has not taken a commit in 0.3 s: its disk may be broken or far too slow, or another process holds`,
+    )
+    await expect(store.commit(appending(2))).rejects.toThrow(StorageError)
+    await store.close()
+    await holder.kill()
+  })
+
+  it('whose data is short by its last pages, or says nonsense at its beginning, is refused', async () => {
+    await (await openedWith(...Array.from({ length: 200 }, (_, index) => appending(index)))).close()
+    const sound = readFileSync(join(folder, 'data.mdb'))
+    const [first, second] = [sound.readBigUInt64LE(152), sound.readBigUInt64LE(4096 + 152)]
+    const newest = second > first ? 4096 : 0
+    const end = (Number(sound.readBigUInt64LE(newest + 144)) + 1) * 4096
+    const refusedWith = async (bytes: Buffer): Promise<string> => {
+      writeFileSync(join(folder, 'data.mdb'), bytes)
+      return refusal()
+    }
+    expect(sound.length).toBeGreaterThanOrEqual(end)
+    expect(await refusedWith(sound.subarray(0, end - 4096))).toContain('a part of data.mdb is missing')
+    for (const [offset, value] of [
+      [136, 1n << 40n],
+      [136, 1n],
+      [88, 0x5a5a5a5a5a5a5a5an],
+      [144, 0n],
+      [112, 1n << 50n],
+    ] as const) {
+      const garbled = Buffer.from(sound)
+      garbled.writeBigUInt64LE(value, newest + offset)
+      expect(await refusedWith(garbled)).toContain('is damaged: the beginning of data.mdb makes no sense')
+    }
+    writeFileSync(join(folder, 'data.mdb'), sound)
+    await (await openedWith(appending(200))).close()
+  })
+
+  it('whose data is gone while its locks are there is refused, and not taken for a new one', async () => {
+    await (await openedWith(appending(0))).close()
+    truncateSync(join(folder, 'data.mdb'), 0)
+    expect(await refusal()).toContain('is damaged: its data.mdb is empty, and there has been data in it')
+    unlinkSync(join(folder, 'data.mdb'))
+    expect(await refusal()).toContain('is damaged: its data.mdb is empty, and there has been data in it')
+  })
+
+  it.skipIf(process.platform === 'win32')(
+    'in which something else has the name of a file is refused, and not waited for',
+    async () => {
+      const kinds: readonly (readonly [string, (path: string) => void])[] = [
+        ['a folder', (path) => mkdirSync(path)],
+        ['a link', (path) => symlinkSync('/dev/null', path)],
+        ['no ordinary file', (path) => execFileSync('mkfifo', [path])],
+      ]
+      for (const name of ['data.mdb', 'lock.mdb']) {
+        for (const [kind, make] of kinds) {
+          folder = join(parent, `${name} is ${kind}`)
+          await (await openedWith(appending(0))).close()
+          unlinkSync(join(folder, name))
+          make(join(folder, name))
+          expect(await refusal()).toContain(`is damaged: its ${name} is ${kind}, where a file should be`)
+        }
+      }
+    },
+  )
+
+  it('whose records have another shape than they should is refused where they are read', async () => {
+    const wrong: readonly (readonly ['log' | 'state', Buffer | number, unknown])[] = [
+      ['log', 0, [{ timestamp: 'one' }]],
+      ['log', 0, { length: 1 }],
+      ['log', 0, [null]],
+      ['state', Buffer.from('kx'), { position: 0, siblings: [] }],
+      ['state', Buffer.from('kx'), { position: 0, siblings: [{ version: null, value: 1 }] }],
+      ['state', Buffer.from('r1~a'), [['1~a', 'one']]],
+      ['state', Buffer.from('salice'), { letGo: 0, answers: [7] }],
+      ['state', Buffer.from('salice'), null],
+    ]
+    for (const [index, [tree, key, value]] of wrong.entries()) {
+      folder = join(parent, `wrong ${index}`)
+      await (await openedWith(appending(0))).close()
+      const root = open({ path: folder, noSubdir: false, overlappingSync: false })
+      const database = root.openDB<Buffer, Buffer | number>(tree, {
+        encoding: 'binary',
+        ...(tree === 'state' && { keyEncoding: 'binary' }),
+      })
+      await database.put(key, Buffer.from(JSON.stringify(value)))
+      await root.close()
+      const outcome = await openLmdbStore({ folder, server: '1' })
+        .then(async (store) => {
+          try {
+            contentOf(store)
+          } finally {
+            await store.close()
+          }
+        })
+        .catch((error: unknown) => error)
+      expect(outcome).toBeInstanceOf(StorageError)
+      expect((outcome as StorageError).message).toContain(
+        'is damaged: a record in it makes no sense; restore',
+      )
+    }
+  })
+
+  it('R7: that two processes make at the same moment is had by one, and the other says that it is in use', async () => {
+    for (let round = 0; round < 3; round++) {
+      folder = join(parent, `new ${round}`)
+      const both = [0, 1].map(() => new CommittingProcess({ folder, length: 10 }))
+      const outcomes = await Promise.all(
+        both.map((process) =>
+          process.until('opened').then(
+            () => 'opened',
+            (error: unknown) => String(error),
+          ),
+        ),
+      )
+      const refused = outcomes.filter((outcome) => outcome !== 'opened')
+      expect(refused).toHaveLength(1)
+      expect(refused[0]).toMatch(/is in use by process \d+/)
+      await Promise.all(both.map((process) => process.kill()))
+    }
+  })
 
   it('stops growing when the same keys are overwritten and the log is trimmed', async () => {
     const store = await openedWith()
@@ -420,6 +656,46 @@ function plain(records: StateRecords): StateRecords {
   return { keys, rows: records.rows, sessions }
 }
 
+/** Waits over as many turns of the event loop as it takes. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await nextTurn()
+}
+
+/** A process that begins a transaction on a folder's data and never ends it. */
+class HoldingProcess {
+  /** Once it does. */
+  readonly holds: Promise<void>
+  readonly #child
+  readonly #ended: Promise<void>
+
+  constructor(folder: string) {
+    const script = `
+      import { writeSync } from 'node:fs'
+      import { open } from 'lmdb'
+      const root = open({ path: process.argv[1], noSubdir: false, overlappingSync: false })
+      root.transactionSync(() => {
+        writeSync(1, 'holds')
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+      })`
+    this.#child = spawn(process.execPath, ['--input-type=module', '--eval', script, folder])
+    this.holds = new Promise((resolve, reject) => {
+      this.#child.stdout.once('data', () => resolve())
+      this.#child.once('close', () => reject(new Error('it ended before it held anything')))
+    })
+    this.#ended = new Promise((resolve) => {
+      this.#child.once('close', () => resolve())
+    })
+    onTestFinished(async () => {
+      await this.kill()
+    })
+  }
+
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#ended
+  }
+}
+
 /** What a committing process tells; see `committing-process.ts`. */
 type Told = {
   readonly [
@@ -477,6 +753,12 @@ class CommittingProcess {
         this.#look = resolve
       })
     }
+  }
+
+  /** How it ended, once it has. */
+  async end(): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }> {
+    await this.#ended
+    return { code: this.#child.exitCode, signal: this.#child.signalCode }
   }
 
   /** Ends it by SIGKILL where it has not ended. @returns the positions that it has acknowledged, in order. */

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Address } from '../../src/protocol/address.ts'
 import type { SessionRecord, SnapshotRow } from '../../src/replica/messages.ts'
 import type { KeyRecord, StateRecords } from '../../src/replica/output.ts'
 import { sizeOf, type JsonValue, type Update } from '../../src/replica/update.ts'
@@ -25,7 +24,7 @@ export interface Content {
   readonly log: readonly { readonly position: number; readonly update: Update; readonly bytes: number }[]
   readonly logEnd: number
   readonly logFloor: Entries
-  readonly addresses: readonly Address[]
+  readonly addresses: Store['addresses']
 }
 
 type Entries = readonly (readonly [Origin, Timestamp])[]

@@ -95,6 +95,34 @@ describe('on a terminal', () => {
     expect(lines.map((line) => line.length)).toEqual([8 + 16 * 65_536])
   }, 30_000)
 
+  test('Ctrl-Z stops the whole job, not only this process, and the half-typed line is drawn again afterwards', async () => {
+    const { terminal, lines } = openOnTerminal()
+    const kill = vi.spyOn(process, 'kill').mockImplementation(() => {
+      expect(terminal.input.isRaw).toBe(false)
+      terminal.output.write('[1]+  Stopped\r\n')
+      return true
+    })
+    terminal.type('write x lo')
+    terminal.type('\u001A')
+    expect(kill.mock.calls).toEqual([[0, 'SIGTSTP']])
+    kill.mockRestore()
+    await nextTurn()
+    expect(terminal.input.isRaw).toBe(true)
+    terminal.type('st\r')
+    expect(terminal.rows()).toEqual(['1> write x lo', '[1]+  Stopped', '1> write x lost', '1>'])
+    expect(lines).toEqual(['write x lost'])
+  })
+
+  test('a line that is entered while lines are held back is told at once, and comes in its turn', () => {
+    const ahead: string[] = []
+    const { terminal, editor, lines } = openOnTerminal({ onAhead: (line) => ahead.push(line) })
+    editor.pause()
+    terminal.type('exit\r')
+    expect([ahead, lines]).toEqual([['exit'], []])
+    editor.resume()
+    expect([ahead, lines]).toEqual([['exit'], ['exit']])
+  })
+
   test('Ctrl-C abandons the line that is being typed; on an empty one it is told', () => {
     const { terminal, lines, told } = openOnTerminal()
     terminal.type('delete every')
@@ -350,7 +378,7 @@ const up = '\u001B[A'
 const home = '\u001B[H'
 const ctrlC = '\u0003'
 
-type Settings = Pick<LineEditorOptions, 'complete' | 'hint' | 'history' | 'environment'> & {
+type Settings = Pick<LineEditorOptions, 'complete' | 'hint' | 'history' | 'environment' | 'onAhead'> & {
   readonly onLine?: (line: string, editor: LineEditor) => void
 }
 
