@@ -139,9 +139,13 @@ export class CatchUp {
     this.#risen.add(origin)
   }
 
-  receiveCut(id: ServerId, entries: Cut, nowMs: number): void {
+  /** @returns false where the peer's cut has more origins than are kept. */
+  receiveCut(id: ServerId, entries: Cut, nowMs: number): boolean {
     const view = this.#peers.get(id)
-    if (view !== undefined) this.#learn(view, entries, nowMs)
+    if (view === undefined) return true
+    if (view.applied.size + entries.size > 2 * this.#limits.originsPerPeerMax) return false
+    this.#learn(view, entries, nowMs)
+    return view.applied.size <= this.#limits.originsPerPeerMax
   }
 
   receiveLink(id: ServerId, state: LinkState): void {

@@ -23,6 +23,8 @@ export interface Limits {
   readonly pushedBytesMax: number
   /** Updates that a step applies before it hands control back, so that a long drain stalls nobody. */
   readonly appliedPerStepMax: number
+  /** Origins in the cut of one peer, which is kept and looked through: as many starts of processes that wrote. */
+  readonly originsPerPeerMax: number
   readonly watchesPerClientMax: number
   /** Entries of the cuts that watches go on from, of all clients: each is kept until it is applied here. */
   readonly watchEntriesMax: number
@@ -72,6 +74,7 @@ export const defaultLimits: Limits = {
   snapshotPage: { updatesMax: 1_000, bytesMax: 256 << 10 },
   pushedBytesMax: 4 << 20,
   appliedPerStepMax: 1_000,
+  originsPerPeerMax: 65_536,
   watchesPerClientMax: 64,
   // Some 100 MiB. A cut that is applied here costs nothing more once its watch has caught up.
   watchEntriesMax: 1_000_000,

@@ -607,7 +607,11 @@ export class Replica {
         this.#catchUp.answerPull(from, message, this.#nowMs, output.send)
         return
       case 'cut':
-        this.#catchUp.receiveCut(from, message.entries, this.#nowMs)
+        if (!this.#catchUp.receiveCut(from, message.entries, this.#nowMs)) {
+          const { originsPerPeerMax } = this.#configuration.limits
+          output.refuse.push({ peer: from, reason: `its cut names more than ${originsPerPeerMax} origins` })
+          return
+        }
         this.#compareFormer(from, message.entries, output)
         return
       case 'link':

@@ -664,3 +664,14 @@ describe('a delayed link with more in it than may be on its way', () => {
     expect(mesh.sent('2', '1', 'pull')).toEqual([])
   })
 })
+
+describe('a peer whose cut names more origins than are kept', () => {
+  it('is refused (R8)', () => {
+    const mesh = threeServers({ limits: { originsPerPeerMax: 10 } })
+    for (let frame = 0; frame < 3; frame++) {
+      const entries = new Map(Array.from({ length: 5 }, (_, index) => [`9~${frame}.${index}` as Origin, 1]))
+      mesh.step('2', { kind: 'message', from: '1', message: { kind: 'cut', entries } })
+    }
+    expect(mesh.refusals('2')).toEqual([{ peer: '1', reason: 'its cut names more than 10 origins' }])
+  })
+})
