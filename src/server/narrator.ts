@@ -207,17 +207,16 @@ function sentence(event: ServerEvent, paint: ChalkInstance): string {
 /** What has happened, what it means, that nothing is lost, and what to look at (R7). */
 function restoredSentence(event: Extract<ServerEvent, { kind: 'restored' }>): string {
   const { peer, origin, here, there, others } = event
-  const had =
-    here === 0 ? 'nothing of that run' : `that run up to ${showVersion({ origin, timestamp: here })} only`
+  const had = here === 0 ? 'nothing of that run' : `only up to ${showVersion({ origin, timestamp: here })}`
   const more = others === 0 ? '' : `, and so with ${count(others, 'earlier run')} besides`
-  return (
-    `server ${peer} has more of an earlier run of this server than this server's own folder: ` +
-    `${showVersion({ origin, timestamp: there })} of run ${origin}, and the folder had ${had}${more}. ` +
-    'So the folder is an older copy that was restored, was copied from elsewhere, or is new; or, with --durability ' +
-    'async, the last moments before a crash were not on the disk yet. ' +
-    `Nothing is lost that server ${peer} has: it is fetched now. If you did not expect this, check that --data names ` +
-    'the right folder and that no backup was put in its place.'
-  )
+  return [
+    `warning: server ${peer} has more of an earlier run of this server than its folder:`,
+    `  ${showVersion({ origin, timestamp: there })} of run ${origin}, and the folder had ${had}${more}.`,
+    '  The folder is new, an older copy that was restored, or copied from elsewhere',
+    '  (with --durability async, a crash may have lost its last moments).',
+    `  Nothing is lost that server ${peer} has: it is being fetched. If you did not expect this,`,
+    '  check that --data names the right folder and that no backup was put in its place.',
+  ].join('\n')
 }
 
 function showUpdate(update: Update): string {

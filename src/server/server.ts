@@ -16,7 +16,7 @@ import type { ClientId } from '../replica/input.ts'
 import type { Output } from '../replica/output.ts'
 import { Replica } from '../replica/replica.ts'
 import { makeOrigin, type Origin } from '../replica/version.ts'
-import type { Store } from '../storage/store.ts'
+import { StorageError, type Store } from '../storage/store.ts'
 import { Checkpointer, notingReplay } from './checkpointer.ts'
 import type { Outboxes } from './connection.ts'
 import { InboundSession } from './inbound-session.ts'
@@ -205,8 +205,10 @@ export class Server {
     const replica = new Replica(configuration, recovered)
     const failed = (error: unknown): void => {
       const reason = error instanceof Error ? error.message : String(error)
-      const kept = mode === 'sync' ? 'all' : 'all but the last moments'
-      const message = `${reason}; ${kept} of what this server acknowledged is stored, and it stops here`
+      const stored = mode === 'sync' ? 'all' : 'all but the last moments'
+      const isLoss = error instanceof StorageError && error.isLoss
+      const kept = isLoss ? '' : `${stored} of what this server acknowledged is stored, and `
+      const message = `${reason}; ${kept}it stops here`
       this.#diskFailure = new ServerError(message, { cause: error })
       this.#fail(this.#diskFailure)
     }
@@ -303,6 +305,9 @@ export class Server {
         text: 'everything is in memory: what no other server has is gone when this one stops',
       },
     )
+    if (this.#storage?.mode === 'async') {
+      this.#narrator.tell({ kind: 'notice', text: 'async: a crash may lose the last second' })
+    }
     if (isInsecure && secret === undefined) {
       this.#narrator.tell({
         kind: 'warning',

@@ -264,6 +264,7 @@ export class LmdbStore implements Store {
     throw new StorageError(
       `the data.mdb of ${this.#folder.path} ${loss} while the server was using it: what was acknowledged may be lost; ` +
         'put the folder back as it was, or restore it from a copy, and start the server again',
+      { isLoss: true },
     )
   }
 

@@ -90,4 +90,11 @@ export interface KnownAddress extends Address {
 /** The store cannot be opened or written; the message says why and what to try. */
 export class StorageError extends Error {
   override readonly name = 'StorageError'
+  /** Whether somebody has taken away what had been stored, so that even what is durable may be gone. */
+  readonly isLoss: boolean
+
+  constructor(message: string, options: { readonly cause?: unknown; readonly isLoss?: boolean } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause })
+    this.isLoss = options.isLoss === true
+  }
 }
