@@ -1,4 +1,5 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -298,26 +299,28 @@ export async function stopServers(): Promise<void> {
   await Promise.all([...running].map((server) => server.stop()))
 }
 
-/** Ports that were free a moment ago, for servers that have to be named before they run. */
+/**
+ * Ports that were free a moment ago, for servers that have to be named before they run. Not among those that the system
+ * gives to outgoing connections and to whoever asks for any: one of these may be taken again before it is used.
+ */
 export async function freePorts(count: number): Promise<number[]> {
-  const listeners = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const listener = createServer()
-      await new Promise<void>((resolve) => {
-        listener.listen(0, '127.0.0.1', resolve)
-      })
-      return listener
-    }),
-  )
-  return await Promise.all(
-    listeners.map(async (listener) => {
-      const address = listener.address()
-      await new Promise((resolve) => {
-        listener.close(resolve)
-      })
-      return typeof address === 'object' && address !== null ? address.port : 0
-    }),
-  )
+  const ports = new Set<number>()
+  while (ports.size < count) {
+    const port = randomInt(firstPort, lastPort)
+    if (await isFree(port)) ports.add(port)
+  }
+  return [...ports]
+}
+
+const firstPort = 10_240
+const lastPort = 32_768
+
+async function isFree(port: number): Promise<boolean> {
+  const listener = createServer()
+  return await new Promise((resolve) => {
+    listener.once('error', () => resolve(false))
+    listener.listen(port, '127.0.0.1', () => listener.close(() => resolve(true)))
+  })
 }
 
 /** A promise with a bound. @param complaint says, at the bound, what there is instead. */
