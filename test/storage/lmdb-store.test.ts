@@ -12,7 +12,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { copyFile, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -51,7 +51,7 @@ function mediumIn(parent: string): Medium {
     afterCrash: async () => {
       const copy = await mkdtemp(join(tmpdir(), 'tidings-'))
       await mkdir(join(copy, 'data'))
-      await copyFile(join(folder, 'data.mdb'), join(copy, 'data', 'data.mdb'))
+      await copyAtRest(join(folder, 'data.mdb'), join(copy, 'data', 'data.mdb'))
       return mediumIn(copy)
     },
     remove: async () => rm(parent, { recursive: true, force: true }),
@@ -767,4 +767,18 @@ class CommittingProcess {
     await this.#ended
     return this.#told.flatMap(({ acknowledged }) => (typeof acknowledged === 'number' ? [acknowledged] : []))
   }
+}
+
+/**
+ * Copies a data file of which the store may still be moving parts: what is read while it is written can be a mixture that
+ * was never there, so it is read until nothing has changed meanwhile.
+ */
+async function copyAtRest(from: string, to: string): Promise<void> {
+  for (let tries = 0; tries < 1_000; tries++) {
+    const bytes = await readFile(from)
+    if (!bytes.equals(await readFile(from))) continue
+    await writeFile(to, bytes)
+    return
+  }
+  throw new Error(`${from} is never at rest`)
 }
