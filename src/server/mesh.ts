@@ -47,15 +47,15 @@ interface Incoming {
 export class Mesh {
   readonly #self: { readonly server: ServerId; readonly origin: Origin }
   readonly #book: AddressBook
-  readonly #links = new Map<BookEntry, OutgoingLink>()
+  readonly #links = new Map<BookEntry, MeshLink>()
   /** The outgoing link in use for each server, once it has been greeted. */
-  readonly #outgoing = new Map<ServerId, OutgoingLink>()
+  readonly #outgoing = new Map<ServerId, MeshLink>()
   readonly #incoming = new Map<ServerId, Incoming>()
   /** Second connections of a server that is in `#incoming`, until it closes them. */
   readonly #spare = new Set<IncomingLink>()
   readonly #step: (input: Input) => void
   readonly #tell: (event: ServerEvent) => void
-  readonly #dial: OutgoingLinkFactory
+  readonly #dial: LinkFactory
   readonly #idRefused: (error: ProtocolError) => void
   readonly #knownChanged: (known: readonly KnownServer[]) => void
   readonly #roster: Roster
@@ -73,7 +73,7 @@ export class Mesh {
     readonly origin: Origin
     readonly step: (input: Input) => void
     readonly tell: (event: ServerEvent) => void
-    readonly dial: OutgoingLinkFactory
+    readonly dial: LinkFactory
     /** No server has ever accepted this one, and one refused it because its id is taken. */
     readonly idRefused: (error: ProtocolError) => void
     /** All that is to be kept of other servers, in place of what was told before. */
@@ -313,7 +313,7 @@ export class Mesh {
   }
 
   /** A link that this server dialled has been answered. */
-  async #greeted(link: OutgoingLink, greeting: PeerHelloResult, isCurrent: () => boolean): Promise<void> {
+  async #greeted(link: MeshLink, greeting: PeerHelloResult, isCurrent: () => boolean): Promise<void> {
     const { server, origin } = greeting
     if (server === this.#self.server) throw this.#idInUse(server, this.#listening, origin)
     this.#wasAdmitted = true
@@ -338,7 +338,7 @@ export class Mesh {
   }
 
   /** A server that has come back somewhere else is not looked for where it was, unless the operator says so. */
-  #forgetOtherAddresses(server: ServerId, inUse: OutgoingLink): void {
+  #forgetOtherAddresses(server: ServerId, inUse: MeshLink): void {
     for (const [entry, link] of this.#links) {
       if (link !== inUse && entry.id === server && !entry.isConfigured) this.#forget(link)
     }
@@ -363,7 +363,7 @@ export class Mesh {
   }
 
   /** The addresses that the operator has not given, the oldest first. */
-  #told(): readonly { readonly entry: BookEntry; readonly link: OutgoingLink }[] {
+  #told(): readonly { readonly entry: BookEntry; readonly link: MeshLink }[] {
     return [...this.#links].flatMap(([entry, link]) => (entry.isConfigured ? [] : [{ entry, link }]))
   }
 
@@ -371,12 +371,12 @@ export class Mesh {
    * An address that somebody told and where nobody has ever answered is given up; whoever listens there will say so
    * itself, and is a member as before. But who is connected to nobody has nothing else to go by.
    */
-  #forgetIfTold(link: OutgoingLink): void {
+  #forgetIfTold(link: MeshLink): void {
     if (this.#outgoing.size === 0) return
     for (const told of this.#told()) if (told.link === link && !told.entry.isProven) this.#forget(link)
   }
 
-  #outgoingClosed(link: OutgoingLink, reason: string): void {
+  #outgoingClosed(link: MeshLink, reason: string): void {
     const { peer, origin } = link
     if (peer === undefined || origin === undefined || this.#outgoing.get(peer) !== link) return
     this.#outgoing.delete(peer)
@@ -387,7 +387,7 @@ export class Mesh {
   }
 
   /** One side would not have the other. */
-  #refused(link: OutgoingLink, { by, error, isNew }: Refusal): void {
+  #refused(link: MeshLink, { by, error, isNew }: Refusal): void {
     if (error.data.origin === this.#self.origin) {
       // It dialled itself, under an address that it did not know to be its own.
       this.#book.markOwn(link.address)
@@ -440,7 +440,7 @@ export class Mesh {
     return this.#outgoing.has(server) || this.#linksTo(server).some(({ state }) => state === 'cut')
   }
 
-  #linksTo(server: ServerId): readonly OutgoingLink[] {
+  #linksTo(server: ServerId): readonly MeshLink[] {
     return [...this.#links.values()].filter(({ knownId }) => knownId === server)
   }
 
@@ -451,7 +451,7 @@ export class Mesh {
     return { address: host === '0.0.0.0' || host === '::' ? { port } : { host, port } }
   }
 
-  #forget(link: OutgoingLink): void {
+  #forget(link: MeshLink): void {
     link.stop()
     for (const [entry, other] of this.#links) {
       if (other !== link) continue
@@ -493,7 +493,10 @@ function nameOf(known: readonly KnownServer[]): string {
   return names.toSorted().join(', ')
 }
 
-type OutgoingLinkFactory = (options: Omit<OutgoingLinkOptions, 'secret'>) => OutgoingLink
+/** One outgoing link, as far as the mesh is concerned: {@link OutgoingLink}, or what stands in for it in another world. */
+export type MeshLink = Pick<OutgoingLink, keyof OutgoingLink>
+
+export type LinkFactory = (options: Omit<OutgoingLinkOptions, 'secret'>) => MeshLink
 
 /** An address, and the one that it may have moved to. */
 const toldPerServerMax = 2

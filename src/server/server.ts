@@ -5,26 +5,19 @@ import { showAddress, type Address } from '../protocol/address.ts'
 import type { ShellStatus } from '../protocol/client-answers.ts'
 import { protocolError } from '../protocol/errors.ts'
 import { clientConnectionsMax, membersMax, shutdownMs } from '../protocol/limits.ts'
-import {
-  defaultLimits,
-  defaultTiming,
-  type Configuration,
-  type Limits,
-  type Timing,
-} from '../replica/configuration.ts'
+import { defaultLimits, defaultTiming, type Limits, type Timing } from '../replica/configuration.ts'
 import type { ClientId } from '../replica/input.ts'
-import type { Output } from '../replica/output.ts'
-import { Replica } from '../replica/replica.ts'
+import type { Replica } from '../replica/replica.ts'
 import { makeOrigin, type Origin } from '../replica/version.ts'
 import { StorageError, type Store } from '../storage/store.ts'
-import { Checkpointer, notingReplay } from './checkpointer.ts'
 import type { Outboxes } from './connection.ts'
 import { InboundSession } from './inbound-session.ts'
-import { Mesh } from './mesh.ts'
+import type { Mesh } from './mesh.ts'
 import type { Narrator, ServerEvent } from './narrator.ts'
 import type { ServerOptions } from './options.ts'
 import { OutgoingLink } from './outgoing-link.ts'
-import { ReplicaLoop, type LoopStorage } from './replica-loop.ts'
+import type { ReplicaLoop } from './replica-loop.ts'
+import { ServerCore } from './server-core.ts'
 
 /** The server cannot start or go on; the message says why and what to try. Exit code 5. */
 export class ServerError extends Error {
@@ -89,33 +82,35 @@ export class Server {
       limits: { ...defaultLimits, ...options.limits },
       timing: { ...defaultTiming, ...options.timing },
     }
-    const { replica, storage, recovered } = this.#recover(configuration)
-    this.#recovered = recovered
-    this.#loop = new ReplicaLoop({
-      replica,
-      storage,
-      relieved: () => {
-        for (const session of this.#sessions.values()) session.relieve()
+    const core = new ServerCore({
+      configuration,
+      storage: this.#storage && { ...this.#storage, failed: (error) => this.#diskFailed(error) },
+      surroundings: {
+        sessionOf: (client) => this.#sessionOf(client),
+        // Everything that a batch sends to one connection leaves in one write.
+        settle: () => {
+          for (const session of this.#spokenTo) session.flush()
+          this.#spokenTo.clear()
+        },
+        relieved: () => {
+          for (const session of this.#sessions.values()) session.relieve()
+        },
+        sourceRelieved: (source) => {
+          // A peer may have more than one connection.
+          if (typeof source === 'number') this.#sessions.get(source)?.relieve()
+          else for (const session of this.#sessions.values()) if (session.source === source) session.relieve()
+        },
+        dial: (linkOptions) => new OutgoingLink({ ...linkOptions, secret: options.secret }),
+        idRefused: (error) => this.#fail(new ServerError(error.message, { cause: error })),
+        tell: (event) => this.#narrator.tell(event),
+        tellStep: (events) => this.#narrator.tellStep(events),
+        schedule: (run) => setImmediate(run),
+        now: () => performance.now(),
       },
-      sourceRelieved: (source) => {
-        // A peer may have more than one connection.
-        if (typeof source === 'number') this.#sessions.get(source)?.relieve()
-        else for (const session of this.#sessions.values()) if (session.source === source) session.relieve()
-      },
-      release: (output) => this.#release(output),
-      settle: () => this.#settle(),
-      schedule: (run) => setImmediate(run),
-      now: () => performance.now(),
     })
-    this.#mesh = new Mesh({
-      server: options.server,
-      origin: this.#origin,
-      step: (input) => this.#loop.push(input),
-      tell: (event) => this.#narrator.tell(event),
-      dial: (linkOptions) => new OutgoingLink({ ...linkOptions, secret: options.secret }),
-      idRefused: (error) => this.#fail(new ServerError(error.message, { cause: error })),
-      knownChanged: (known) => this.#loop.keepKnown(known),
-    })
+    this.#loop = core.loop
+    this.#mesh = core.mesh
+    if (this.#storage !== undefined) this.#recovered = recoveredEvent(core.replica, this.#storage)
     // Half-open: who has said all still gets the answers.
     this.#listener = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket))
     this.failed = new Promise((resolve) => {
@@ -192,28 +187,13 @@ export class Server {
     if (this.#diskFailure !== undefined) throw this.#diskFailure
   }
 
-  /** A replica as the disk has it, and how its loop goes on storing. */
-  #recover(configuration: Configuration): {
-    readonly replica: Replica
-    readonly storage?: LoopStorage
-    /** What there is to say about it. */
-    readonly recovered?: ServerEvent
-  } {
-    if (this.#storage === undefined) return { replica: new Replica(configuration) }
-    const { store, mode } = this.#storage
-    const { recovered, replayed } = notingReplay(store.recover())
-    const replica = new Replica(configuration, recovered)
-    const failed = (error: unknown): void => {
-      const reason = error instanceof Error ? error.message : String(error)
-      const stored = mode === 'sync' ? 'all' : 'all but the last moments'
-      const isLoss = error instanceof StorageError && error.isLoss
-      const kept = isLoss ? '' : `${stored} of what this server acknowledged is stored, and `
-      const message = `${reason}; ${kept}it stops here`
-      this.#diskFailure = new ServerError(message, { cause: error })
-      this.#fail(this.#diskFailure)
-    }
-    const storage = { store, mode, checkpointer: new Checkpointer({ replica, replayed }), failed }
-    return { replica, storage, recovered: recoveredEvent(replica, this.#storage) }
+  #diskFailed(error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error)
+    const stored = this.#storage?.mode === 'sync' ? 'all' : 'all but the last moments'
+    const isLoss = error instanceof StorageError && error.isLoss
+    const kept = isLoss ? '' : `${stored} of what this server acknowledged is stored, and `
+    this.#diskFailure = new ServerError(`${reason}; ${kept}it stops here`, { cause: error })
+    this.#fail(this.#diskFailure)
   }
 
   #accept(socket: Socket): void {
@@ -257,22 +237,6 @@ export class Server {
       if (session.role === 'unknown' && !session.isLeaving) return session
     }
     return undefined
-  }
-
-  #release(output: Output): void {
-    for (const { to, message } of output.send) this.#mesh.send(to, message)
-    for (const notification of output.notify) this.#sessionOf(notification.client)?.notify(notification)
-    for (const { client, id, result } of output.reply) this.#sessionOf(client)?.reply(id, result)
-    for (const { peer, reason } of output.refuse) this.#mesh.refuse(peer, reason)
-    this.#narrator.tellStep(output.events)
-    for (const client of output.awaitDrain) this.#sessionOf(client)?.awaitDrain()
-  }
-
-  /** Everything that a batch sends to one connection leaves in one write. */
-  #settle(): void {
-    for (const session of this.#spokenTo) session.flush()
-    this.#spokenTo.clear()
-    this.#mesh.flush()
   }
 
   #sessionOf(client: ClientId): InboundSession | undefined {

@@ -1,0 +1,119 @@
+import type { ProtocolError } from '../protocol/errors.ts'
+import type { Configuration } from '../replica/configuration.ts'
+import type { ClientId } from '../replica/input.ts'
+import type { ClientResult } from '../replica/messages.ts'
+import type { Notification, Output } from '../replica/output.ts'
+import { Replica } from '../replica/replica.ts'
+import type { Store } from '../storage/store.ts'
+import { Checkpointer, notingReplay } from './checkpointer.ts'
+import type { InputSource } from './input-queue.ts'
+import { Mesh, type LinkFactory } from './mesh.ts'
+import type { ServerEvent } from './narrator.ts'
+import { ReplicaLoop, type LoopStorage } from './replica-loop.ts'
+
+/**
+ * A server without its sockets, its clock and its terminal: a replica as its store has it, the loop that steps it, stores
+ * and releases, and the mesh of links to other servers.
+ *
+ * Whatever the world is made of stands in {@link CoreSurroundings}. A process gives it sockets and timers; the simulator
+ * gives it a network and a time of its own, and runs the very same server.
+ */
+export class ServerCore {
+  readonly replica: Replica
+  readonly loop: ReplicaLoop
+  readonly mesh: Mesh
+  readonly #surroundings: CoreSurroundings
+
+  constructor(options: {
+    readonly configuration: Configuration
+    /** Absent where everything is in memory only. */
+    readonly storage?: CoreStorage | undefined
+    readonly surroundings: CoreSurroundings
+  }) {
+    const { configuration, surroundings } = options
+    this.#surroundings = surroundings
+    const { replica, storage } = recover(configuration, options.storage)
+    this.replica = replica
+    this.loop = new ReplicaLoop({
+      replica,
+      storage,
+      relieved: surroundings.relieved,
+      sourceRelieved: surroundings.sourceRelieved,
+      release: (output) => this.#release(output),
+      settle: () => {
+        surroundings.settle()
+        this.mesh.flush()
+      },
+      schedule: surroundings.schedule,
+      now: surroundings.now,
+    })
+    this.mesh = new Mesh({
+      server: configuration.server,
+      origin: configuration.origin,
+      step: (input) => this.loop.push(input),
+      tell: surroundings.tell,
+      dial: surroundings.dial,
+      idRefused: surroundings.idRefused,
+      knownChanged: (known) => this.loop.keepKnown(known),
+    })
+  }
+
+  /** Carries out one step's output, in the order that its fields state (R6). */
+  #release(output: Output): void {
+    const { sessionOf } = this.#surroundings
+    for (const { to, message } of output.send) this.mesh.send(to, message)
+    for (const notification of output.notify) sessionOf(notification.client)?.notify(notification)
+    for (const { client, id, result } of output.reply) sessionOf(client)?.reply(id, result)
+    for (const { peer, reason } of output.refuse) this.mesh.refuse(peer, reason)
+    this.#surroundings.tellStep(output.events)
+    for (const client of output.awaitDrain) sessionOf(client)?.awaitDrain()
+  }
+}
+
+/** Where a server keeps what must not be lost (R6). */
+export interface CoreStorage {
+  readonly store: Store
+  readonly mode: LoopStorage['mode']
+  /** Nothing can be stored any more. What has not left by now never leaves. */
+  readonly failed: (error: unknown) => void
+}
+
+/** What the replica says to one client. */
+interface CoreSession {
+  notify(notification: Notification): void
+  reply(request: number, result: ClientResult): void
+  awaitDrain(): void
+}
+
+/** The world around a {@link ServerCore}. */
+export interface CoreSurroundings {
+  /** Who is connected under this number, if they still are. */
+  readonly sessionOf: (client: ClientId) => CoreSession | undefined
+  /** A slice has been released: what was said to sessions may leave. */
+  readonly settle: () => void
+  /** The disk has caught up, so that sessions may be read from again. */
+  readonly relieved: () => void
+  /** No more of what this source sent waits than may. */
+  readonly sourceRelieved: (source: InputSource) => void
+  readonly dial: LinkFactory
+  /** No server has ever accepted this one, and one refused it because its id is taken. */
+  readonly idRefused: (error: ProtocolError) => void
+  readonly tell: (event: ServerEvent) => void
+  readonly tellStep: (events: Output['events']) => void
+  /** Runs a function soon, after whatever has arrived by now. */
+  readonly schedule: (run: () => void) => void
+  /** Milliseconds on any clock that does not fall. */
+  readonly now: () => number
+}
+
+/** A replica as the store has it, and how its loop goes on storing. */
+function recover(
+  configuration: Configuration,
+  storage: CoreStorage | undefined,
+): { readonly replica: Replica; readonly storage?: LoopStorage } {
+  if (storage === undefined) return { replica: new Replica(configuration) }
+  const { store, mode, failed } = storage
+  const { recovered, replayed } = notingReplay(store.recover())
+  const replica = new Replica(configuration, recovered)
+  return { replica, storage: { store, mode, checkpointer: new Checkpointer({ replica, replayed }), failed } }
+}
