@@ -1,6 +1,7 @@
 import { errorTable, ProtocolError, protocolError, type ErrorData } from './errors.ts'
 import { parseJsonText, parseJsonUnchecked } from './json-text.ts'
-import { nameBytesMax, rpcBatchLengthMax } from './limits.ts'
+import { rpcBatchLengthMax } from './limits.ts'
+import { requestIdOf } from './request-id.ts'
 
 /**
  * JSON-RPC 2.0 (https://www.jsonrpc.org/specification), whole and in both directions: either side of a
@@ -123,7 +124,7 @@ function toMessage(parsed: unknown): RpcMessage {
     return invalid(null, `a message is an object such as ${example}, and this is ${kind}`)
   }
   const { jsonrpc, id, method, params } = parsed as { readonly [name: string]: unknown }
-  const known = toId(id)
+  const known = requestIdOf(id)
   if (known === undefined) {
     return invalid(null, 'id must be a string, a number within 2^53, or null', 'id')
   }
@@ -139,18 +140,6 @@ function toMessage(parsed: unknown): RpcMessage {
   return id === undefined
     ? { kind: 'notification', method, params }
     : { kind: 'request', id: known, method, params }
-}
-
-/** @returns null for an absent id too, undefined for one that is none. */
-function toId(id: unknown): JsonRpcId | undefined {
-  if (id === undefined) return null
-  if (id === null || (typeof id === 'number' && comesBackAsId(id))) return id
-  return typeof id === 'string' && id.length <= nameBytesMax ? id : undefined
-}
-
-/** Whether this is the number that was written, as far as numbers go: beyond 2^53 whole ones are lost. */
-function comesBackAsId(id: number): boolean {
-  return Number.isSafeInteger(id) || (Number.isFinite(id) && !Number.isInteger(id))
 }
 
 function toResponse(parsed: object, id: JsonRpcId): RpcMessage {

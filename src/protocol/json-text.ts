@@ -1,5 +1,6 @@
 import { protocolError, type ProtocolError } from './errors.ts'
 import { envelopeDepthMax, valueDepthMax } from './limits.ts'
+import { requestIdOf } from './request-id.ts'
 import { isWellFormed, type ParsedObject } from './wire-forms.ts'
 
 /**
@@ -78,12 +79,9 @@ function refusal(text: string, finding: TextFinding): ProtocolError {
   // A text that is no JSON at all is better told so.
   const parsed = parseJsonUnchecked(text)
   const error = findingError(finding)
-  const id: unknown =
-    typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) && 'id' in parsed
-      ? parsed.id
-      : null
-  const known = typeof id === 'string' || (typeof id === 'number' && Number.isFinite(id)) ? id : null
-  return protocolError('invalidParams', error.message, { path: showPath(finding.path), id: known })
+  const isMessage = typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
+  const id = isMessage && 'id' in parsed ? (requestIdOf(parsed.id) ?? null) : null
+  return protocolError('invalidParams', error.message, { path: showPath(finding.path), id })
 }
 
 /**
