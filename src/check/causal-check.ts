@@ -1,0 +1,147 @@
+import { nobody } from './attribution.ts'
+import type { CausalGraph } from './causal-graph.ts'
+import type { CausalPast } from './causal-past.ts'
+import { CausalRun, isBefore, reachBefore } from './causal-run.ts'
+import { Column } from './column.ts'
+import { none } from './history.ts'
+import { highestOf, KeyWrites, lastWithin } from './key-writes.ts'
+
+/** What a part saw although it should not have, or may not have. */
+export interface Suspect {
+  readonly part: number
+  /** Whether a write that comes before the part has a higher version than what it saw. */
+  readonly isBelow: boolean
+  /** Writes to the same key, each before the part: does what the part saw come before one of them? */
+  readonly questions: Question[]
+}
+
+export interface Question {
+  /** The write that was seen. */
+  readonly seen: number
+  /** A write that comes before whoever saw that. */
+  readonly later: number
+  /** Whether the first comes before the second. */
+  isOverwritten: boolean
+}
+
+/**
+ * Whether what was seen agrees with the causal order and with the order of versions, for a whole history in two runs.
+ *
+ * The first run compares what each part saw with the writes before it. Where the order of versions agrees with the
+ * causal order, whatever was overwritten has a lower version than what overwrote it, so only what has a higher version
+ * matters; and a key for which they disagree is *doubted*, and everything seen of it is looked at. Whether one write
+ * comes before another can be told when the run is at the second: so the second run answers the questions that the first
+ * has left.
+ */
+export class CausalCheck {
+  readonly graph: CausalGraph
+  readonly cycles: readonly (readonly number[])[]
+  /** Writes whose version is not above all versions that come before them. */
+  readonly misplaced: number[] = []
+  /** In the order in which they were met. */
+  readonly suspects: Suspect[] = []
+  readonly #writes: KeyWrites
+  readonly #doubtedKeys = new Set<number>()
+  /** The questions about each later write, in lists. */
+  readonly #questions: Question[] = []
+  readonly #nextQuestion = new Column()
+  readonly #firstQuestion: Column
+
+  constructor(graph: CausalGraph) {
+    this.graph = graph
+    this.#writes = new KeyWrites(graph)
+    this.#firstQuestion = new Column(graph.history.eventCount, none)
+    this.cycles = new CausalRun(graph, {
+      visit: (event, past, latest) => {
+        if (graph.history.isUpdate(event)) this.#takeUpdate(event, past, latest)
+        else this.#takeObservations(event, past)
+      },
+    }).run()
+    if (this.#questions.length === 0) return
+    new CausalRun(graph, { visit: (event, past) => this.#answer(event, past) }).run()
+  }
+
+  #takeUpdate(event: number, past: CausalPast, latest: number): void {
+    const { history } = this.graph
+    const isMisplaced = latest !== none && !this.#isAbove(event, latest)
+    if (isMisplaced) this.misplaced.push(event)
+    for (let part = history.eventParts.get(event); part < history.partsEnd(event); part++) {
+      if (!this.graph.attribution.hasHappened(part)) continue
+      const key = history.partKey.get(part)
+      if (isMisplaced && this.#hasHigherBefore(key, event, past)) this.#doubtedKeys.add(key)
+      this.#writes.add(key, event)
+    }
+  }
+
+  /** Whether a write to a key that comes before another has a version that is not below that one's. */
+  #hasHigherBefore(key: number, event: number, past: CausalPast): boolean {
+    for (let writes = this.#writes.firstOf(key); writes !== undefined; writes = writes.next) {
+      if (this.#isAbove(event, highestOf(writes))) return false
+      const last = lastWithin(writes, reachBefore(this.graph, writes.strand, event, past))
+      if (last >= 0 && !this.#isAbove(event, writes.highest[last] as number)) return true
+    }
+    return false
+  }
+
+  #takeObservations(event: number, past: CausalPast): void {
+    const { history } = this.graph
+    for (let part = history.eventParts.get(event); part < history.partsEnd(event); part++) {
+      const writer = this.graph.attribution.writerOf(part)
+      if (writer === nobody || this.graph.isSetAside(part)) continue
+      if (writer === none) this.#takeNothing(part, event, past)
+      else this.#takeSeen(part, event, past)
+    }
+  }
+
+  /** A part found nothing. */
+  #takeNothing(part: number, event: number, past: CausalPast): void {
+    const key = this.graph.history.partKey.get(part)
+    for (let writes = this.#writes.firstOf(key); writes !== undefined; writes = writes.next) {
+      if (lastWithin(writes, reachBefore(this.graph, writes.strand, event, past)) < 0) continue
+      this.suspects.push({ part, isBelow: true, questions: [] })
+      return
+    }
+  }
+
+  /** A part saw a write. */
+  #takeSeen(part: number, event: number, past: CausalPast): void {
+    const seen = this.graph.sourceOf(part)
+    const key = this.graph.history.partKey.get(part)
+    const isDoubted = this.#doubtedKeys.has(key)
+    const questions: Question[] = []
+    let isBelow = false
+    for (let writes = this.#writes.firstOf(key); writes !== undefined; writes = writes.next) {
+      if (!isDoubted && !this.#isAbove(highestOf(writes), seen)) break
+      const last = lastWithin(writes, reachBefore(this.graph, writes.strand, event, past))
+      if (last < 0) continue
+      isBelow ||= this.#isAbove(writes.highest[last] as number, seen)
+      const later = writes.events[last] as number
+      if (later !== seen) questions.push(this.#ask(seen, later))
+    }
+    if (isBelow || questions.length > 0) this.suspects.push({ part, isBelow, questions })
+  }
+
+  #ask(seen: number, later: number): Question {
+    const question: Question = { seen, later, isOverwritten: false }
+    this.#nextQuestion.push(this.#firstQuestion.get(later))
+    this.#firstQuestion.set(later, this.#questions.length)
+    this.#questions.push(question)
+    return question
+  }
+
+  #answer(event: number, past: CausalPast): void {
+    for (
+      let number = this.#firstQuestion.get(event);
+      number !== none;
+      number = this.#nextQuestion.get(number)
+    ) {
+      const question = this.#questions[number] as Question
+      question.isOverwritten = isBefore(this.graph, question.seen, event, past)
+    }
+  }
+
+  #isAbove(a: number, b: number): boolean {
+    const { attribution, history } = this.graph
+    return history.versions.isAbove(attribution.versionOf(a), attribution.versionOf(b))
+  }
+}
