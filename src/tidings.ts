@@ -24,6 +24,13 @@ const subcommands: ReadonlyMap<string, Subcommand> = new Map<string, Subcommand>
     'demo',
     { summary: 'watch three servers keep an effect from its cause', load: () => import('./demo/command.ts') },
   ],
+  [
+    'check',
+    {
+      summary: 'judge a history: what clients saw of a store, one event a line',
+      load: () => import('./check/command.ts'),
+    },
+  ],
 ])
 
 const exitUsage = 2
