@@ -5,7 +5,7 @@ import { connect, createServer, type AddressInfo, type Server as Listener, type 
  * it, and has not reached the client.
  */
 export class CuttingProxy {
-  /** Lines that were let through, in their order, of all connections. */
+  /** Lines that were let through, in their order, of all connections; the first of them, where there are very many. */
   readonly asked: string[] = []
   readonly #listener: Listener
   readonly #target: number
@@ -64,7 +64,7 @@ export class CuttingProxy {
       socket.on('close', () => this.#sockets.delete(socket))
     }
     eachLine(near, (line) => {
-      this.asked.push(line)
+      if (this.asked.length < askedMax) this.asked.push(line)
       const cut = this.#cuts.find(({ isWanted }) => isWanted(line))
       if (cut !== undefined) {
         this.#cuts = this.#cuts.filter((other) => other !== cut)
@@ -73,7 +73,8 @@ export class CuttingProxy {
       far.write(`${line}\n`)
     })
     eachLine(far, (line) => {
-      const before = doomed.get(idOf(line))
+      // Looking for ids costs more than all the rest.
+      const before = doomed.size === 0 ? undefined : doomed.get(idOf(line))
       if (before === undefined) {
         if (!isBreaking) near.write(`${line}\n`)
         return
@@ -86,6 +87,8 @@ export class CuttingProxy {
     })
   }
 }
+
+const askedMax = 10_000
 
 function eachLine(socket: Socket, read: (line: string) => void): void {
   let rest = ''

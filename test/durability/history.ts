@@ -5,6 +5,8 @@ import type { WireVersion } from './dump.ts'
 export interface ToldUpdate {
   readonly version: WireVersion
   readonly writes: readonly { readonly key: string; readonly value?: unknown; readonly deleted?: true }[]
+  /** It was read from the state, so writes that have been overwritten may be missing. */
+  readonly coalesced?: true
 }
 
 /**

@@ -52,7 +52,7 @@ export class Trio {
       ...more,
     })
     this.#servers.set(id, server)
-    await server.listening()
+    await listening(server)
     this.#up.add(id)
     for (const wait of this.#waits.splice(0)) {
       if (wait.id === id) wait.resolve()
@@ -106,6 +106,26 @@ export class Trio {
     }
   }
 }
+
+/** Waits until a server listens, for longer than for what a server that runs is asked: a start is a second of work. */
+async function listening(server: ServerProcess): Promise<void> {
+  const deadlineMs = performance.now() + startMsMax
+  let hasEnded = false
+  void server.ended.then(() => {
+    hasEnded = true
+  })
+  for (;;) {
+    try {
+      await server.listening()
+      return
+    } catch (error) {
+      if (hasEnded || performance.now() > deadlineMs) throw error
+    }
+  }
+}
+
+/** For a machine on which many others run. */
+const startMsMax = 60_000
 
 const next: Readonly<Record<Id, Id>> = { 1: '2', 2: '3', 3: '1' }
 
