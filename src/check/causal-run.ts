@@ -57,6 +57,7 @@ export class CausalRun {
       events,
       next: 0,
       end: 0,
+      isWaiting: false,
       nextWaiting: none,
       requests: nothingKnown,
       pushes: nothingKnown,
@@ -84,7 +85,7 @@ export class CausalRun {
       if (!this.#graph.counts(event)) continue
       const session = this.#sessionOf(event)
       session.end++
-      this.#advance(session)
+      if (!session.isWaiting) this.#advance(session)
     }
     while (this.#sessions.some((session) => session.next < session.end)) this.#breakCycles()
     return this.#cycles
@@ -120,6 +121,7 @@ export class CausalRun {
   }
 
   #wait(session: Session, missing: number): void {
+    session.isWaiting = true
     session.nextWaiting = this.#waiting.get(missing)
     this.#waiting.set(missing, session.number)
   }
@@ -130,8 +132,8 @@ export class CausalRun {
     while (number !== none) {
       const session = this.#sessions[number] as Session
       ready.push(session)
+      session.isWaiting = false
       number = session.nextWaiting
-      session.nextWaiting = none
     }
   }
 
@@ -220,9 +222,9 @@ export class CausalRun {
         }
       }
     }
-    for (const session of this.#sessions) session.nextWaiting = none
+    for (const session of this.#sessions) session.isWaiting = false
     for (let event = 0; event < history.eventCount; event++) this.#waiting.set(event, none)
-    for (const session of this.#sessions) this.#advance(session)
+    for (const session of this.#sessions) if (!session.isWaiting) this.#advance(session)
   }
 }
 
@@ -232,6 +234,7 @@ interface Session {
   /** What is done comes before this; what may be done, before `end`. */
   next: number
   end: number
+  isWaiting: boolean
   /** The next session that waits for the same event. */
   nextWaiting: number
   requests: Known
