@@ -3,7 +3,7 @@ import type { Limits, Timing } from './configuration.ts'
 import type { LinkState, PeerMessage, SnapshotPage } from './messages.ts'
 import { OutgoingSnapshot, type SnapshotState } from './outgoing-snapshot.ts'
 import type { LogEntry, LogPage, UpdateLog } from './update-log.ts'
-import type { Origin, ServerId, Timestamp, Version } from './version.ts'
+import { serverOf, type Origin, type ServerId, type Timestamp, type Version } from './version.ts'
 
 /**
  * Who lacks what, and who is asked for it (R8).
@@ -336,6 +336,14 @@ export class CatchUp {
       const view = this.#peers.get(id)
       return view !== undefined && view.sends && view.hears
     })
+  }
+
+  /**
+   * Whether this server has ever been told of another, or is it. Of a version whose server it has not heard of it can only
+   * say that it has not been told of everybody yet (R9).
+   */
+  isMember(id: ServerId): boolean {
+    return id === serverOf(this.#own) || this.#members.ids.includes(id)
   }
 
   /** Whether a connected server runs under this origin, so that it can still issue updates. */

@@ -477,7 +477,7 @@ export class Replica {
   }
 
   #looksLost(version: Version): boolean {
-    return this.#catchUp.isWhole && this.#isLost(version)
+    return this.#catchUp.isWhole && this.#catchUp.isMember(serverOf(version.origin)) && this.#isLost(version)
   }
 
   #answer(client: ClientId, request: Exclude<ClientRequest, { method: 'write' | 'why' }>): ClientResult {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Cut } from '../../src/replica/cut.ts'
 import type { ClientResult, MissingEntry } from '../../src/replica/messages.ts'
-import type { Origin, ServerId } from '../../src/replica/version.ts'
+import { makeOrigin, type Origin, type ServerId } from '../../src/replica/version.ts'
 import { Mesh } from './mesh.ts'
 import { originOf, versionOf } from './update-builder.ts'
 
@@ -21,6 +21,9 @@ function tellMembers(mesh: Mesh, id: ServerId, others: readonly ServerId[] = ['1
 function cut(entries: Readonly<Record<ServerId, number>>): Cut {
   return new Map(Object.entries(entries).map(([server, timestamp]) => [originOf(server), timestamp]))
 }
+
+/** An earlier run of server 1, of which nobody has anything. */
+const formerOrigin = makeOrigin({ server: '1', incarnation: 'former' })
 
 /** All answers that a server has given to client 1. */
 function answersOf(mesh: Mesh, id: ServerId): readonly ClientResult[] {
@@ -110,7 +113,7 @@ describe('a request that comes after a cut', () => {
   it('is not told so while it is unknown whose an address is, nor before the members are known (R9)', () => {
     const mesh = new Mesh({ servers: ['1', '2'] })
     mesh.connectAll()
-    read(mesh, '2', 'x', cut({ '9': 7 }), 1_000)
+    read(mesh, '2', 'x', new Map([[formerOrigin, 7]]), 1_000)
     mesh.run(200)
     mesh.step('2', { kind: 'members', ids: ['1'], unidentified: 1 })
     mesh.run(50)
@@ -118,6 +121,13 @@ describe('a request that comes after a cut', () => {
     mesh.step('2', { kind: 'members', ids: ['1'], unidentified: 0 })
     mesh.run(50)
     expect(missingAt(mesh, '2')).toMatchObject([{ lost: true }])
+  })
+
+  it('is not told so of a version whose server it has never been told of: it is a member all the same (R9)', () => {
+    const mesh = threeServers()
+    read(mesh, '2', 'x', cut({ '4': 7 }), 300)
+    mesh.run(350)
+    expect(missingAt(mesh, '2')).toMatchObject([{ lost: false }])
   })
 
   it('is not told so for what a member holds in its buffer, where its cause is still to come (R9)', () => {
@@ -161,7 +171,7 @@ describe('a request that comes after a cut', () => {
     mesh.hold('1', '3')
     mesh.write('1', 'x', 'still to come')
     mesh.run(100)
-    const lost = Array.from({ length: 150 }, (_, index) => [`9~${index}` as Origin, 1] as const)
+    const lost = Array.from({ length: 150 }, (_, index) => [`1~former${index}` as Origin, 1] as const)
     read(mesh, '3', 'x', new Map([[originOf('1'), 1], ...lost]))
     mesh.run(50)
     const missing = missingAt(mesh, '3') ?? []
@@ -218,7 +228,11 @@ describe('a watch that goes on from a cut', () => {
     const mesh = threeServers()
     mesh.write('2', 'x', 'kept')
     mesh.run(100)
-    mesh.request('2', { method: 'watch', prefix: '', since: cut({ '9': 9, '2': 1 }) })
+    mesh.request('2', {
+      method: 'watch',
+      prefix: '',
+      since: new Map([[formerOrigin, 9], ...cut({ '2': 1 })]),
+    })
     mesh.run(100)
     expect(mesh.notifications('2').map(({ kind }) => kind)).toEqual([
       'caughtUp',
