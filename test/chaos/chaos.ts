@@ -1,0 +1,390 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { WireVersion } from '../durability/dump.ts'
+import { CuttingProxy } from '../durability/cutting-proxy.ts'
+import { DataFolder } from '../durability/data-folder.ts'
+import { Random } from '../durability/random.ts'
+import { within } from '../integration/processes.ts'
+import { Audit } from './audit.ts'
+import { ChaosMesh, type Applied } from './chaos-mesh.ts'
+import type { Program } from './compiled-program.ts'
+import { FaultRunner, type DiskLoss } from './fault-runner.ts'
+import { faultsOfRound, showFault, type Fault, type FaultKind } from './faults.ts'
+import { LibraryMessenger } from './library-messenger.ts'
+import { LibraryWatcher } from './library-watcher.ts'
+import { Pace } from './pace.ts'
+import { RawMessenger } from './raw-messenger.ts'
+import { RawWatcher } from './raw-watcher.ts'
+import { Recorder } from './recorder.ts'
+import { recordedValue, Session, type Messenger } from './session.ts'
+import { Switchboard } from './switchboard.ts'
+import { WatchRecord, type Watcher } from './watcher.ts'
+import {
+  allKeys,
+  keysOfRound,
+  nextPattern,
+  weightsOfRound,
+  type RoundKeys,
+  type Weights,
+} from './workload.ts'
+
+export interface ChaosOptions {
+  readonly seed: number
+  /** It ends after the round in which so many operations of sessions are done … */
+  readonly operations: number
+  /** … or after the round that is on when so many seconds are over. */
+  readonly seconds: number
+  readonly servers: number
+  readonly faults: readonly FaultKind[]
+  readonly program: Program
+  /** Where the history is written; a file in the temporary folder by default. */
+  readonly history?: string
+  /** How many operations one round is to have. */
+  readonly roundOperations?: number
+  /** How many sessions speak over bare sockets; there are a few of the library besides. */
+  readonly rawSessions?: number
+  /** Sessions forget what they have seen when they go to another server: for a negative control. */
+  readonly dropsCuts?: boolean
+  /** Is told what happens in each round. */
+  readonly told?: (line: string) => void
+}
+
+/** What came of a run. */
+export interface ChaosReport {
+  readonly rounds: number
+  /** Of sessions, answered or not. */
+  readonly operations: number
+  readonly counts: Audit['counts']
+  /** Writes that watches were told of. */
+  readonly pushes: number
+  /** Updates that were applied. */
+  readonly updates: number
+  readonly faults: ReadonlyMap<FaultKind, number>
+  /** Of each round: from the moment when everything was healed until all servers had applied the same. In milliseconds. */
+  readonly agreementMs: readonly number[]
+  /** What a server had in RAM of its own, at most. */
+  readonly ownBytesMax: number
+  readonly historyPath: string
+  readonly violations: readonly string[]
+}
+
+/**
+ * Real servers on real disks, real clients that hop between them, and faults, in rounds: while a round's faults come and
+ * go, sessions ask, watches are told, and all of it is recorded. Then everything is healed, and the servers have to agree within a
+ * bounded time. {@link Audit} looks at what the history cannot say; the history is for the checker.
+ *
+ * The seed decides what is asked and what is done; what comes of it, the machine decides.
+ */
+export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  const violations: string[] = []
+  const complain = (complaint: string): void => {
+    if (violations.length < violationsMax) violations.push(complaint)
+  }
+  const folder = await DataFolder.make()
+  const { seed, program, servers: count } = options
+  const mesh = await ChaosMesh.start({ count, folder, program, crashed: complain })
+  const historyPath = options.history ?? join(tmpdir(), `tidings-chaos-${process.pid}-${seed}.ndjson`)
+  const run = await ChaosRun.prepare({ options, mesh, historyPath, complain })
+  try {
+    await run.allRounds(() => violations.length > 0)
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    complain(error.message)
+  } finally {
+    await run.close()
+    await mesh.close()
+    await folder.remove()
+  }
+  return { ...run.report(), historyPath, violations }
+}
+
+/** So many are told; one is as bad. */
+const violationsMax = 20
+
+class ChaosRun {
+  readonly #options: ChaosOptions
+  readonly #mesh: ChaosMesh
+  readonly #random: Random
+  readonly #complain: (complaint: string) => void
+  readonly #recorder: Recorder
+  readonly #audit: Audit
+  readonly #switchboard: Switchboard
+  readonly #libraryProxies: ReadonlyMap<string, CuttingProxy>
+  readonly #sessions: readonly Actor[]
+  readonly #ballast: Session
+  readonly #ender: Session
+  readonly #watchers: readonly Watcher[]
+  readonly #faults: FaultRunner
+  readonly #keys = new Set<string>()
+  readonly #agreementMs: number[] = []
+  #rounds = 0
+  #operations = 0
+  #ownBytesMax = 0
+
+  private constructor(given: {
+    readonly options: ChaosOptions
+    readonly mesh: ChaosMesh
+    readonly historyPath: string
+    readonly complain: (complaint: string) => void
+    readonly libraryProxies: ReadonlyMap<string, CuttingProxy>
+  }) {
+    const { options, mesh, complain, libraryProxies } = given
+    const { seed } = options
+    this.#options = options
+    this.#mesh = mesh
+    this.#complain = complain
+    this.#libraryProxies = libraryProxies
+    this.#random = new Random(seed)
+    this.#recorder = new Recorder(given.historyPath)
+    this.#audit = new Audit(complain)
+    this.#switchboard = new Switchboard(mesh.ports, lanes)
+    const recording = { recorder: this.#recorder, observer: this.#audit }
+    // Choices of its own for each: how fast the others are must not decide what one asks.
+    const randomOf = (index: number): Random => new Random(seed * 10_000 + index)
+    const rawMessenger = (index: number): Messenger =>
+      new RawMessenger({
+        switchboard: this.#switchboard,
+        session: index,
+        requestPrefix: `chaos ${seed} `,
+        random: randomOf(index),
+        complain,
+        dropsItsCut: options.dropsCuts ?? false,
+      })
+    const raw = Array.from({ length: options.rawSessions ?? rawSessionsByDefault }, (_, index) => {
+      const session = new Session({ name: `r${index + 1}`, messenger: rawMessenger(index), ...recording })
+      return { session, random: randomOf(index + 1_000) }
+    })
+    const library = Array.from({ length: librarySessions }, (_, index) => {
+      const name = `l${index + 1}`
+      const messenger = new LibraryMessenger({
+        ports: [...libraryProxies.values()].map(({ port }) => port),
+        session: name,
+        random: randomOf(index + 2_000),
+        complain,
+        dropsItsCut: options.dropsCuts ?? false,
+      })
+      return { session: new Session({ name, messenger, ...recording }), random: randomOf(index + 3_000) }
+    })
+    this.#sessions = [...raw, ...library]
+    this.#ballast = new Session({ name: 'ballast', messenger: rawMessenger(4_000), ...recording })
+    this.#ender = new Session({ name: 'end', messenger: rawMessenger(4_001), ...recording })
+    this.#watchers = this.#startWatchers(randomOf)
+    this.#faults = new FaultRunner({
+      mesh,
+      switchboard: this.#switchboard,
+      libraryProxies,
+      watchers: this.#watchers,
+      random: randomOf(5_000),
+      complain,
+    })
+  }
+
+  static async prepare(given: {
+    readonly options: ChaosOptions
+    readonly mesh: ChaosMesh
+    readonly historyPath: string
+    readonly complain: (complaint: string) => void
+  }): Promise<ChaosRun> {
+    const proxies = await Promise.all(
+      [...given.mesh.ports].map(async ([id, port]) => [id, await CuttingProxy.start(port)] as const),
+    )
+    return new ChaosRun({ ...given, libraryProxies: new Map(proxies) })
+  }
+
+  #startWatchers(randomOf: (index: number) => Random): readonly Watcher[] {
+    const ports = [...this.#mesh.ports.values()]
+    const record = (name: string, prefix: string): WatchRecord =>
+      new WatchRecord({ name, prefix, recorder: this.#recorder, complain: this.#complain })
+    const raw = ['hot/', 'chain/', ''].map(
+      (prefix, index) =>
+        new RawWatcher({ record: record(`w${index + 1}`, prefix), ports, random: randomOf(index + 6_000) }),
+    )
+    const library = new LibraryWatcher({ record: record('v1', 'chain/'), ports })
+    return [...raw, library]
+  }
+
+  async allRounds(isOver: () => boolean): Promise<void> {
+    const { operations, seconds } = this.#options
+    const endsMs = performance.now() + seconds * 1_000
+    while (!isOver() && this.#operations < operations && performance.now() < endsMs) await this.#round()
+    if (!isOver()) await this.#recordEnd()
+  }
+
+  report(): Omit<ChaosReport, 'historyPath' | 'violations'> {
+    return {
+      rounds: this.#rounds,
+      operations: this.#operations,
+      counts: this.#audit.counts,
+      pushes: this.#watchers.reduce((sum, { record }) => sum + record.pushes, 0),
+      updates: this.#audit.updates,
+      faults: this.#faults.counts,
+      agreementMs: this.#agreementMs,
+      ownBytesMax: this.#ownBytesMax,
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#watchers.map((watcher) => watcher.close()))
+    const sessions = [...this.#sessions.map(({ session }) => session), this.#ballast, this.#ender]
+    await Promise.all(sessions.map((session) => session.close()))
+    await this.#switchboard.close()
+    for (const proxy of this.#libraryProxies.values()) proxy.close()
+    await this.#recorder.close()
+  }
+
+  async #round(): Promise<void> {
+    const round = ++this.#rounds
+    const random = this.#random
+    const keys = keysOfRound(round, random)
+    for (const key of allKeys(keys)) this.#keys.add(key)
+    const weights = weightsOfRound(random)
+    const { ids, links } = this.#mesh
+    const faults = faultsOfRound({ random, kinds: this.#options.faults, ids, links })
+    for (const { record } of this.#watchers) record.beginRound()
+
+    const pace = this.#paceOf(faults)
+    const idle = Promise.all([
+      ...this.#sessions.map((actor) => work(actor, { pace, keys, weights })),
+      ...(faults.some(({ kind }) => kind === 'stall' || kind === 'full') ? [this.#load(keys, pace)] : []),
+    ])
+    const over = (async () => {
+      await pace.ended
+      await within(idle, () => 'a session does not get to its end', idleMsMax)
+    })()
+    await Promise.all([over, ...faults.map((fault) => this.#faults.run(fault, over))])
+    this.#operations += pace.given
+
+    await this.#mesh.heal()
+    const { tookMs, dump } = await this.#mesh.agreed(this.#keys, agreementMsMax)
+    this.#agreementMs.push(tookMs)
+    await this.#endWatches(keys)
+    const agreed = await this.#mesh.agreed(this.#keys, agreementMsMax)
+    await this.#judge(agreed.dump.applied, this.#faults.takeLoss())
+    this.#options.told?.(
+      `round ${round}: ${pace.given} operations; ${faults.map(showFault).join('; ') || 'no fault'}; ` +
+        `agreed after ${Math.round(tookMs)} ms on ${dump.counts.keys} keys`,
+    )
+  }
+
+  #paceOf(faults: readonly Fault[]): Pace {
+    const { operations, roundOperations = roundOperationsByDefault } = this.#options
+    const ends = faults.map(({ atMs, lastsMs }) => atMs + (lastsMs === Infinity ? lastingMs : lastsMs))
+    const overMs = Math.max(roundMsMin, ...ends)
+    return new Pace({
+      operations: Math.min(roundOperations, operations - this.#operations),
+      overMs,
+      endsMs: overMs + lateMsMax,
+    })
+  }
+
+  /** Long values, as fast as they are taken, until there are many or the round is over. */
+  async #load({ ballast }: RoundKeys, pace: Pace): Promise<void> {
+    for (let count = 0; count < ballastWrites && (await pace.turn()); count++) {
+      await this.#ballast.write(ballast[count % ballast.length] as string, ballastBytes)
+      if (count % 50 === 49) await this.#ballast.hop()
+    }
+  }
+
+  /** One more update, which comes after all others; whoever watches has to be told of it. */
+  async #endWatches({ ends }: RoundKeys): Promise<void> {
+    await this.#ender.hop()
+    const version = await this.#endWith(ends)
+    const told = Promise.all(this.#watchers.map(({ record }) => record.toldOf(version)))
+    await within(told, () => `a watch is not told of ${version.join('@')}`, watchMsMax)
+  }
+
+  async #endWith(ends: readonly string[]): Promise<WireVersion> {
+    for (let attempt = 1; attempt <= endAttemptsMax; attempt++) {
+      const outcome = await this.#ender.batch(ends.map((key) => ({ key, deleted: false })))
+      if (outcome.kind === 'written') return outcome.version
+      // If it has happened all the same, the next one comes after it.
+      await this.#mesh.agreed(this.#keys, agreementMsMax)
+    }
+    throw new Error(`no server takes the last write of a round`)
+  }
+
+  async #judge(applied: Applied, loss: DiskLoss | undefined): Promise<void> {
+    const lost = new Set(this.#recordLost(applied, loss))
+    await this.#audit.judge(this.#mesh, {
+      applied,
+      isLost: (version) => lost.has(version.join('@')),
+      watchers: this.#watchers,
+    })
+    for (const leak of await this.#mesh.leaks()) this.#complain(leak)
+    for (const { id, ownBytes } of this.#mesh.servers.values()) {
+      this.#ownBytesMax = Math.max(this.#ownBytesMax, ownBytes)
+      if (ownBytes > ownBytesMax) this.#complain(`server ${id} has ${ownBytes} bytes of its own in RAM`)
+    }
+  }
+
+  /** Of what was seen, what no server has and no server but the one without its disk can have had. */
+  #recordLost(applied: Applied, loss: DiskLoss | undefined): readonly string[] {
+    const isMissing = ([timestamp, origin]: WireVersion): boolean => (applied[origin] ?? 0) < timestamp
+    const missing = this.#recorder.takeVersions().filter(isMissing)
+    if (loss === undefined) return []
+    const { server, survived } = loss
+    const lost = missing.filter(
+      ([timestamp, origin]) => origin.startsWith(`${server}~`) && (survived.get(origin) ?? 0) < timestamp,
+    )
+    for (const version of lost) this.#recorder.record({ op: 'lost', version })
+    return lost.map((version) => version.join('@'))
+  }
+
+  async #recordEnd(): Promise<void> {
+    const { dumps } = await this.#mesh.agreed(this.#keys, agreementMsMax)
+    for (const [server, { keys }] of dumps) {
+      for (const [key, [winner]] of Object.entries(keys)) {
+        if (winner === undefined) continue
+        const { version, value } = winner
+        const held = value === undefined ? { version } : { value: recordedValue(value), version }
+        this.#recorder.record({ op: 'final', server, key, ...held })
+      }
+    }
+  }
+}
+
+interface Actor {
+  readonly session: Session
+  readonly random: Random
+}
+
+/** Does one thing after the other, until the round is over. */
+async function work(
+  { session, random }: Actor,
+  round: { readonly pace: Pace; readonly keys: RoundKeys; readonly weights: Weights },
+): Promise<void> {
+  const { pace, keys, weights } = round
+  for (;;) {
+    const pattern = nextPattern(keys, random, weights)
+    let step = pattern.next()
+    while (step.done !== true) {
+      if (!(await pace.turn())) return
+      step = pattern.next(await step.value(session))
+    }
+  }
+}
+
+const rawSessionsByDefault = 48
+const librarySessions = 6
+/** Connections to one server that raw sessions share. */
+const lanes = 3
+
+const roundOperationsByDefault = 8_000
+const roundMsMin = 1_000
+/** How long faults without an end are on beside work. */
+const lastingMs = 1_500
+/** What servers that were away may take longer for a round's work. */
+const lateMsMax = 10_000
+/** A session gives up after a few attempts, each of some seconds. */
+const idleMsMax = 60_000
+
+/** Together more than buffers take between a server and a watcher that reads nothing. */
+const ballastWrites = 240
+const ballastBytes = 60_000
+
+const endAttemptsMax = 20
+/** Liveness: whatever has happened, after that the servers are equal, and watches have been told. */
+const agreementMsMax = 30_000
+const watchMsMax = 30_000
+/** A log of 64 MiB, a few thousand keys, and what is collected only now and then. */
+const ownBytesMax = 1.5 * 2 ** 30

@@ -1,0 +1,128 @@
+/**
+ * Chaos: real servers, real disks and real clients under faults, recorded and judged.
+ *
+ *     npm run chaos -- --seed 1 --operations 100000
+ *     npm run chaos -- --seed 2 --seconds 60 --history history.ndjson --faults kill,cut,delay
+ *
+ * It ends by itself, with exit code 1 where anything is not as it has to be; then it names the history, which is kept.
+ */
+import { rm } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { chalkFor } from '../../src/terminal/colour.ts'
+import { reportOf } from '../../src/check/report.ts'
+import { removeDataFolders } from '../durability/data-folder.ts'
+import { runChaos, type ChaosOptions, type ChaosReport } from './chaos.ts'
+import { compileProgram } from './compiled-program.ts'
+import { allFaultKinds, faultKinds, type FaultKind } from './faults.ts'
+import { verdictOn } from './history-verdict.ts'
+
+const help = `chaos: real servers, disks and clients under faults, recorded and judged
+
+  --seed N         decides what is asked, and what is done to whom (1)
+  --operations N   how many operations of sessions, in all
+  --seconds S      how long, if that is over first (60, where --operations is not given)
+  --history FILE   where the history is written, and kept
+  --servers N      how many servers (3)
+  --faults LIST    ${allFaultKinds.join(', ')};
+                   by default all but those of a lost disk, ${notByDefault().join(' and ')}
+  --round N        operations in one round (8000)
+  --sessions N     sessions over bare sockets (48); there are a few of the library besides
+  --drop-cuts      sessions forget what they have seen when they move: must be found out
+`
+
+async function run(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({ args: [...argv], options: flags })
+  if (values.help === true) {
+    console.log(help)
+    return 0
+  }
+  const options = optionsFrom(values)
+  if (typeof options === 'string') {
+    console.error(options)
+    return 2
+  }
+  try {
+    const report = await runChaos({ ...options, program: await compileProgram() })
+    console.log(summaryOf(report))
+    const verdict = await verdictOn(report.historyPath)
+    const paint = chalkFor(process.stdout, { env: process.env })
+    for (const line of reportOf(verdict, report.historyPath, paint)) console.log(line)
+    for (const violation of report.violations) console.log(`VIOLATION: ${violation}`)
+    const isGood = verdict.ok && report.violations.length === 0
+    if (isGood && values.history === undefined) await rm(report.historyPath, { force: true })
+    else console.log(`the history is in ${report.historyPath}`)
+    if (!isGood) console.log(`run again: npm run chaos -- ${argv.join(' ')} --seed ${options.seed}`)
+    console.log(isGood ? 'ok' : `${report.violations.length + verdict.found} violations`)
+    return isGood ? 0 : 1
+  } finally {
+    await removeDataFolders()
+  }
+}
+
+const flags = {
+  seed: { type: 'string' },
+  operations: { type: 'string' },
+  seconds: { type: 'string' },
+  history: { type: 'string' },
+  servers: { type: 'string' },
+  faults: { type: 'string' },
+  round: { type: 'string' },
+  sessions: { type: 'string' },
+  'drop-cuts': { type: 'boolean' },
+  help: { type: 'boolean' },
+} as const
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof flags }>>['values']
+
+/** @returns what is wrong with the flags, in words, where anything is. */
+function optionsFrom(values: Values): Omit<ChaosOptions, 'program'> | string {
+  const whole = (text: string | undefined, byDefault: number): number =>
+    text === undefined ? byDefault : /^\d+$/.test(text) ? Number(text) : Number.NaN
+  const numbers = {
+    seed: whole(values.seed, 1),
+    operations: whole(values.operations, Infinity),
+    seconds: whole(values.seconds, values.operations === undefined ? 60 : Infinity),
+    servers: whole(values.servers, 3),
+    roundOperations: whole(values.round, 8_000),
+    rawSessions: whole(values.sessions, 48),
+  }
+  for (const [name, number] of Object.entries(numbers)) {
+    if (Number.isNaN(number)) return `--${name} takes a whole number`
+  }
+  if (numbers.servers < 2) return '--servers takes 2 or more: alone, a server has nobody to differ from'
+  const faults = values.faults?.split(',').filter((name) => name !== '') ?? byDefault()
+  const unknown = faults.find((name) => !Object.hasOwn(faultKinds, name))
+  if (unknown !== undefined) return `there is no fault "${unknown}"; there is ${allFaultKinds.join(', ')}`
+  return {
+    ...numbers,
+    faults: faults as FaultKind[],
+    dropsCuts: values['drop-cuts'] === true,
+    told: (line) => console.log(line),
+    ...(values.history === undefined ? {} : { history: values.history }),
+  }
+}
+
+function byDefault(): FaultKind[] {
+  return allFaultKinds.filter((kind) => faultKinds[kind].isByDefault)
+}
+
+function notByDefault(): FaultKind[] {
+  return allFaultKinds.filter((kind) => !faultKinds[kind].isByDefault)
+}
+
+function summaryOf(report: ChaosReport): string {
+  const { counts, agreementMs } = report
+  const sorted = agreementMs.toSorted((a, b) => a - b)
+  const faults = [...report.faults].map(([kind, count]) => `${kind} ${count}`)
+  return [
+    `${report.operations} operations in ${report.rounds} rounds: ${counts.acknowledged} writes acknowledged, ` +
+      `${counts.unknown} of unknown outcome, ${counts.refused} refused, ${counts.reads} reads; ` +
+      `${report.updates} updates applied, ${report.pushes} pushed`,
+    `faults: ${faults.join(', ') || 'none'}`,
+    `agreed ${Math.round(sorted[Math.floor(sorted.length / 2)] ?? 0)} ms after healing ` +
+      `(median; at most ${Math.round(sorted.at(-1) ?? 0)} ms); ` +
+      `memory of one server at most ${Math.round(report.ownBytesMax / 2 ** 20)} MiB`,
+  ].join('\n')
+}
+
+process.exitCode = await run(process.argv.slice(2))
