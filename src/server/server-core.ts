@@ -5,7 +5,7 @@ import type { ClientResult } from '../replica/messages.ts'
 import type { Notification, Output } from '../replica/output.ts'
 import { Replica } from '../replica/replica.ts'
 import type { Store } from '../storage/store.ts'
-import { Checkpointer, notingReplay } from './checkpointer.ts'
+import { Checkpointer, notingReplay, type CheckpointLimits } from './checkpointer.ts'
 import type { InputSource } from './input-queue.ts'
 import { Mesh, type LinkFactory } from './mesh.ts'
 import type { ServerEvent } from './narrator.ts'
@@ -74,6 +74,8 @@ export class ServerCore {
 export interface CoreStorage {
   readonly store: Store
   readonly mode: LoopStorage['mode']
+  /** For tests: checkpoints that come sooner, in smaller slices. */
+  readonly checkpointLimits?: Partial<CheckpointLimits>
   /** Nothing can be stored any more. What has not left by now never leaves. */
   readonly failed: (error: unknown) => void
 }
@@ -112,8 +114,9 @@ function recover(
   storage: CoreStorage | undefined,
 ): { readonly replica: Replica; readonly storage?: LoopStorage } {
   if (storage === undefined) return { replica: new Replica(configuration) }
-  const { store, mode, failed } = storage
+  const { store, mode, failed, checkpointLimits: limits } = storage
   const { recovered, replayed } = notingReplay(store.recover())
   const replica = new Replica(configuration, recovered)
-  return { replica, storage: { store, mode, checkpointer: new Checkpointer({ replica, replayed }), failed } }
+  const checkpointer = new Checkpointer({ replica, replayed, ...(limits === undefined ? {} : { limits }) })
+  return { replica, storage: { store, mode, checkpointer, failed } }
 }
