@@ -46,15 +46,19 @@ export class CausalCheck {
   readonly #questions: Question[] = []
   readonly #nextQuestion = new Column()
   readonly #firstQuestion: Column
+  /** Of each session, the last write that was pushed and was news. */
+  readonly #lastNews: Column
 
   constructor(graph: CausalGraph) {
     this.graph = graph
     this.#writes = new KeyWrites(graph)
     this.#firstQuestion = new Column(graph.history.eventCount, none)
+    this.#lastNews = new Column(graph.history.sessions.size, none)
     this.cycles = new CausalRun(graph, {
-      visit: (event, past, latest) => {
+      visit: (event, past, latest, before) => {
         if (graph.history.isUpdate(event)) this.#takeUpdate(event, past, latest)
-        else this.#takeObservations(event, past)
+        else if (!graph.history.isPush(event)) this.#takeObservations(event, past)
+        else if (!this.#isNews(event, before)) this.#takeObservations(event, past)
       },
     }).run()
     if (this.#questions.length === 0) return
@@ -81,6 +85,21 @@ export class CausalCheck {
       if (last >= 0 && !this.#isAbove(event, writes.highest[last] as number)) return true
     }
     return false
+  }
+
+  /**
+   * Whether a push told its watcher of a write that nothing which it had been told came after; then it cannot have been told
+   * of one that overwrote it. So it is with nearly all pushes, and they are not looked at any closer.
+   */
+  #isNews(push: number, before: CausalPast): boolean {
+    const source = this.graph.sourceOf(this.graph.history.eventParts.get(push))
+    if (source === none) return false
+    const session = this.graph.history.eventSession.get(push)
+    // The pushes of one update follow each other, and what comes before it has not overwritten it.
+    if (this.#lastNews.get(session) === source) return true
+    if (isBefore(this.graph, source, push, before)) return false
+    this.#lastNews.set(session, source)
+    return true
   }
 
   #takeObservations(event: number, past: CausalPast): void {

@@ -45,10 +45,10 @@ export class CausalGraph {
     for (const events of this.sessionEvents) this.#place(events, requests, pushes)
     this.requests = requests
     this.pushes = pushes
-    // Sessions first: they stay near each other in vectors, and those that stand alone are few and seldom news.
+    // Strands that are known at about the same time stand together, so that most of a vector soon changes no more.
     for (const ofSession of requests) this.#numberStrand(ofSession)
-    for (const events of this.sessionEvents) {
-      for (const event of events) if (this.isBeside(event)) this.#strands.set(event, this.#strandCount++)
+    for (let event = 0; event < history.eventCount; event++) {
+      if (this.isBeside(event) && this.counts(event)) this.#strands.set(event, this.#strandCount++)
     }
   }
 

@@ -8,8 +8,9 @@ export interface CausalVisitor {
   /**
    * @param past what comes before the event. Of the event's own strand it may lack what {@link isBefore} knows anyway.
    * @param latest of the writes in it, the one with the highest version; `none` where there is none.
+   * @param before what its session knew before the event: the past without what the event itself saw.
    */
-  visit(event: number, past: CausalPast, latest: number): void
+  visit(event: number, past: CausalPast, latest: number, before: CausalPast): void
 }
 
 /** Whether a write comes before an event that has this past. */
@@ -77,9 +78,9 @@ export class CausalRun {
   /** @returns the cycles: sets of events that come before each other. */
   run(): readonly (readonly number[])[] {
     const { history, attribution } = this.#graph
-    const nothing = emptyPast(this.#graph.strandCount)
+    const nothing: Known = { past: emptyPast(this.#graph.strandCount), latest: none }
     for (let event = 0; event < history.eventCount; event++) {
-      if (attribution.isPlaceless(event)) this.#finish(event, nothing, none)
+      if (attribution.isPlaceless(event)) this.#finish(event, nothing, nothing)
     }
     for (let event = 0; event < history.eventCount; event++) {
       if (!this.#graph.counts(event)) continue
@@ -140,19 +141,23 @@ export class CausalRun {
   #do(event: number, session: Session): void {
     const { history } = this.#graph
     if (history.isPush(event)) {
-      session.pushes = this.#withSources(event, session.pushes)
-      this.#finish(event, session.pushes.past, session.pushes.latest)
+      const before = session.pushes
+      session.pushes = this.#withSources(event, before)
+      this.#finish(event, session.pushes, before)
       return
     }
     const before = this.#withPushes(session)
     if (this.#graph.isBeside(event)) {
       session.requests = before
-      this.#finish(event, this.#withRequests(event, before.past), before.latest)
+      const known = { past: this.#withRequests(event, before.past), latest: before.latest }
+      this.#finish(event, known, known)
       return
     }
-    const { past, latest } = this.#withSources(event, before)
-    this.#finish(event, past, latest)
-    session.requests = { past, latest: history.isUpdate(event) ? this.#later(latest, event) : latest }
+    const known = this.#withSources(event, before)
+    this.#finish(event, known, before)
+    session.requests = history.isUpdate(event)
+      ? { past: known.past, latest: this.#later(known.latest, event) }
+      : known
   }
 
   /** What comes before an event, given what its session had before it. */
@@ -193,11 +198,11 @@ export class CausalRun {
     return { past: joined(requests.past, pushes.past), latest: this.#later(requests.latest, pushes.latest) }
   }
 
-  #finish(event: number, past: CausalPast, latest: number): void {
+  #finish(event: number, { past, latest }: Known, before: Known): void {
     this.#isDone[event] = 1
     this.#latest.set(event, latest)
     if (this.#readersLeft.get(event) > 0) this.#pasts[event] = past
-    this.#visitor.visit(event, past, latest)
+    this.#visitor.visit(event, past, latest, before.past)
   }
 
   /** Of two writes the one with the higher version. */

@@ -12,6 +12,8 @@ export interface ModelOptions {
   readonly lossChance: number
   /** How likely an update of another server arrives before a step. */
   readonly replicationChance: number
+  /** How many updates a watcher is told at a time. Few, and it falls ever further behind. */
+  readonly pushesMax: number
 }
 
 /**
@@ -73,7 +75,7 @@ export class ModelStore {
   #act(session: Session): void {
     if (this.#random.chance(0.1)) session.server = this.#anyServer()
     if (this.#random.chance(0.2)) {
-      this.#watch(session, this.#random.between(1, 5))
+      this.#watch(session, this.#random.between(1, this.#options.pushesMax))
       return
     }
     const i = session.next++
