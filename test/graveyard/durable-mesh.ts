@@ -94,6 +94,10 @@ export class DurableMesh {
     this.#node(id).isDiskStuck = true
   }
 
+  releaseDisk(id: ServerId): void {
+    this.#node(id).isDiskStuck = false
+  }
+
   /** A disk with what is durable now, as a backup. */
   copyOfDisk(id: ServerId): MemoryDisk {
     return this.#node(id).disk.copy()
