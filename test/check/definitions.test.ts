@@ -1,0 +1,86 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { checkHistory } from '../../src/check/check-history.ts'
+import { HistoryFault, type HistoryLine } from '../../src/check/history-line.ts'
+import type { Pattern } from '../../src/check/verdict.ts'
+import { Random } from '../durability/random.ts'
+import { patternsByDefinition } from './definition-checker.ts'
+import { modelHistory } from './model-store.ts'
+import { mutated } from './mutation.ts'
+import { randomHistory } from './random-history.ts'
+
+const runs = 3_000
+
+/** Which patterns the checker names; undefined where it says that this is no history. */
+function patternsFound(lines: readonly HistoryLine[]): readonly Pattern[] | undefined {
+  try {
+    const { violations } = checkHistory(lines, { violationsMax: Infinity })
+    return [...new Set(violations.map(({ pattern }) => pattern))].sort()
+  } catch (error) {
+    if (error instanceof HistoryFault) return undefined
+    throw error
+  }
+}
+
+/** Compares the two checkers on many histories. @returns how often each pattern occurred. */
+function compare(historyOf: (seed: number) => readonly HistoryLine[]): ReadonlyMap<Pattern, number> {
+  const counts = new Map<Pattern, number>()
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 2 ** 31 }), (seed) => {
+      const lines = historyOf(seed)
+      const found = patternsFound(lines)
+      if (found === undefined) return
+      expect(found).toEqual([...patternsByDefinition(lines)].sort())
+      for (const pattern of found) counts.set(pattern, (counts.get(pattern) ?? 0) + 1)
+    }),
+    { seed: 20_170_118, numRuns: runs },
+  )
+  return counts
+}
+
+const everyPattern: readonly Pattern[] = [
+  'ThinAirRead',
+  'CyclicCO',
+  'WriteCOInitRead',
+  'WriteCORead',
+  'CyclicCF',
+  'FracturedRead',
+  'DivergentFinal',
+  'LostWrite',
+]
+
+describe('the checker and the definitions', () => {
+  it('agree on the histories of a causal store that somebody has tampered with', () => {
+    const counts = compare((seed) => {
+      const random = new Random(seed)
+      const lines = smallModelHistory(random)
+      return mutated(lines, random, random.between(1, 4))
+    })
+    for (const pattern of everyPattern)
+      expect([pattern, (counts.get(pattern) ?? 0) > 20]).toEqual([pattern, true])
+  })
+
+  it('agree on histories that nothing but chance has made', () => {
+    const counts = compare((seed) => randomHistory(new Random(seed)))
+    for (const pattern of everyPattern)
+      expect([pattern, (counts.get(pattern) ?? 0) > 20]).toEqual([pattern, true])
+  })
+
+  it('agree that the histories of a causal store are fine', () => {
+    const counts = compare((seed) => smallModelHistory(new Random(seed)))
+    expect([...counts]).toEqual([])
+  })
+})
+
+function smallModelHistory(random: Random): HistoryLine[] {
+  return modelHistory({
+    seed: random.between(1, 2 ** 31),
+    servers: random.between(1, 3),
+    sessions: random.between(1, 4),
+    keys: random.between(1, 3),
+    steps: random.between(4, 30),
+    lossChance: random.oneOf([0, 0.05]),
+    replicationChance: random.within(0, 0.8),
+    pushesMax: random.between(1, 5),
+  })
+}
