@@ -2,8 +2,9 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { connect, type Client, type Watch } from '../../src/client/client.ts'
 import { raiseAll, type Cut, type MutableCut } from '../../src/replica/cut.ts'
 import type { Write } from '../../src/replica/update.ts'
+import { endAll, RunningServer } from '../client/running-server.ts'
 import type { ToldUpdate } from '../durability/history.ts'
-import { ServerProcess, startMesh, stopServers, waitMsMax, within } from '../integration/processes.ts'
+import { startMesh, stopServers, waitMsMax, within } from '../integration/processes.ts'
 import { RawClient } from '../integration/raw-client.ts'
 import { Mesh } from '../replica/mesh.ts'
 
@@ -11,6 +12,7 @@ const closing: { close(): unknown }[] = []
 
 afterEach(async () => {
   await Promise.all(closing.splice(0).map((open) => open.close()))
+  await endAll()
   await stopServers()
 })
 afterAll(stopServers)
@@ -136,8 +138,8 @@ describe('a watch that goes on', () => {
   })
 
   it('Valkey #28: what happens while a subscriber has no connection is lost to it — here it is told each change once, when its server is back, deletions too (R11)', async () => {
-    const [first, second] = await startMesh(2)
-    if (first === undefined || second === undefined) throw new Error('two servers were to start')
+    const first = await RunningServer.start({ id: '1' })
+    const second = await RunningServer.start({ id: '2', peers: [first] })
     // It knows no other server, so that it has no connection for as long as this one is gone.
     const subscriber = await clientOf(first.port)
     const notifications = subscriber.watch({ prefix: 'session/' })
@@ -146,14 +148,14 @@ describe('a watch that goes on', () => {
     await writer.call('write', { key: 'session/1', value: 'open' })
     expect(await nextWrites(notifications)).toEqual([{ key: 'session/1', value: 'open' }])
     const { port } = first
-    await first.kill()
+    await first.stop()
     await writer.call('write', { key: 'session/1', value: 'busy' })
     await writer.call('write', { key: 'session/2', value: 'open' })
     await writer.call('delete', { key: 'session/1' })
     expect(subscriber.state.status).not.toBe('connected')
 
     // It has no disk: it comes back with nothing, and has it all from the other.
-    const again = await ServerProcess.start({ id: first.id, port, peers: [second.port] })
+    const again = await RunningServer.start({ id: first.id, port, peers: [second] })
     expect(await nextWrites(notifications)).toEqual([{ key: 'session/1', value: 'busy' }])
     expect(await nextWrites(notifications)).toEqual([{ key: 'session/2', value: 'open' }])
     expect(await nextWrites(notifications)).toEqual([{ key: 'session/1', deleted: true }])
@@ -168,8 +170,8 @@ describe('a watch that goes on', () => {
   })
 
   it('Redis #5766: notifications are sent and forgotten, so that a consumer that was away has no record to read on from — here the cut of what it has seen is that record, and any server can read on from it (R11)', async () => {
-    const [first, second] = await startMesh(2)
-    if (first === undefined || second === undefined) throw new Error('two servers were to start')
+    const first = await RunningServer.start({ id: '1' })
+    const second = await RunningServer.start({ id: '2', peers: [first] })
     const writer = await rawClientOf(first.port)
     const consumer = await rawClientOf(first.port)
     const { applied } = await consumer.call<{ readonly applied: Record<string, number> }>('watch', {

@@ -1,9 +1,10 @@
-import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { connect, type Client, type ConnectOptions } from '../../src/client/client.ts'
 import type { Cut, MutableCut } from '../../src/replica/cut.ts'
 import type { ClientResult } from '../../src/replica/messages.ts'
+import { endAll, RunningServer } from '../client/running-server.ts'
 import { CuttingProxy } from '../durability/cutting-proxy.ts'
-import { startMesh, stopServers, waitMsMax } from '../integration/processes.ts'
+import { waitMsMax } from '../integration/processes.ts'
 import { RawClient } from '../integration/raw-client.ts'
 import { Mesh } from '../replica/mesh.ts'
 
@@ -11,9 +12,8 @@ const closing: { close(): unknown }[] = []
 
 afterEach(async () => {
   await Promise.all(closing.splice(0).map((open) => open.close()))
-  await stopServers()
+  await endAll()
 })
-afterAll(stopServers)
 
 async function clientOf(port: number, options: ConnectOptions = {}): Promise<Client> {
   const client = await connect(`${port}`, { timeoutMs: waitMsMax, ...options })
@@ -25,6 +25,15 @@ async function rawClientOf(port: number): Promise<RawClient> {
   const client = await RawClient.connect(port)
   closing.push(client)
   return client
+}
+
+/** Waits until a server is connected to so many others. */
+async function connected(client: RawClient, count: number): Promise<void> {
+  await client.until<{ readonly peers: readonly { readonly state: string }[] }>(
+    'status',
+    {},
+    ({ peers }) => peers.length === count && peers.every(({ state }) => state === 'connected'),
+  )
 }
 
 /** Asks a server of a mesh for a key, as somebody who has seen a cut. @returns all answers so far. */
@@ -41,9 +50,10 @@ function ask(mesh: Mesh, id: string, key: string, after?: Cut): () => readonly C
 
 describe('who reads at another server', () => {
   it('NATS #6557: a value that was just put is not found when a replica answers the get — here a session shows what it has seen, and the replica waits for it (R9)', async () => {
-    const [leader, replica] = await startMesh(2)
-    if (leader === undefined || replica === undefined) throw new Error('two servers were to start')
+    const leader = await RunningServer.start({ id: '1', isLab: true })
+    const replica = await RunningServer.start({ id: '2', peers: [leader] })
     const lab = await rawClientOf(leader.port)
+    await connected(lab, 1)
     await lab.call('link', { peer: replica.id, action: 'hold' })
     const writer = await clientOf(leader.port)
     const { version } = await writer.write('key', 'just put')
@@ -100,9 +110,8 @@ describe('who reads at another server', () => {
 
 describe('a session that no server can serve', () => {
   it('Cosmos .NET #5281: a session token that belongs elsewhere costs half a minute of silent retries in all regions, and ends in not found — here the first server says at once which versions nobody has, and the session goes on without them (R9)', async () => {
-    const servers = await startMesh(4)
-    const [nearest] = servers
-    if (nearest === undefined) throw new Error('four servers were to start')
+    const nearest = await RunningServer.start({ id: '1' })
+    for (const id of ['2', '3', '4']) await RunningServer.start({ id, peers: [nearest] })
     const proxy = await CuttingProxy.start(nearest.port)
     closing.push(proxy)
     const writer = await clientOf(nearest.port)
@@ -115,12 +124,7 @@ describe('a session that no server can serve', () => {
       onLost: (entries) => lost.push(...entries),
     })
     // Every member has to be connected for that to be certain; until then it would have to wait.
-    const status = await rawClientOf(nearest.port)
-    await status.until<{ readonly peers: readonly { readonly state: string }[] }>(
-      'status',
-      {},
-      ({ peers }) => peers.length === 3 && peers.every(({ state }) => state === 'connected'),
-    )
+    await connected(await rawClientOf(nearest.port), 3)
     await expect(stranger.read('item')).rejects.toMatchObject({
       code: 'ERR_NOT_CAUGHT_UP',
       definite: true,
