@@ -323,7 +323,10 @@ interface Puzzle {
   readonly candidates: Set<number>
 }
 
-/** A greatest matching of puzzles with candidates, by augmenting paths (Kuhn 1955). */
+/**
+ * A greatest matching of puzzles with candidates, by augmenting paths (Kuhn 1955). Whoever has been matched stays so: of
+ * too many puzzles, those that came first are matched.
+ */
 function matched(puzzles: readonly Puzzle[]): ReadonlyMap<Puzzle, number> {
   const puzzleOf = new Map<number, Puzzle>()
   const place = (puzzle: Puzzle, tried: Set<number>): boolean => {

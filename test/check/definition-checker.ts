@@ -79,7 +79,7 @@ class Definitions {
     this.patterns.add('ThinAirRead')
   }
 
-  /** First what has one explanation only, over and over; then any that leaves as few as possible without one. */
+  /** First what has one explanation only, over and over; then what can be explained beside all that was seen before. */
   #explainTombstones(unexplained: readonly Sighting[], updates: readonly Event[]): void {
     let versions = [...new Set(unexplained.map(({ version }) => nameOf(version)))]
     const seenUnder = (name: string) => unexplained.filter(({ version }) => nameOf(version) === name)
@@ -107,9 +107,9 @@ class Definitions {
         break
       }
     }
-    const best = bestAssignment(versions, candidatesOf)
+    const explained = explainable(versions, candidatesOf)
     for (const name of versions) {
-      const event = best.get(name)
+      const event = explained.get(name)
       if (event === undefined) {
         this.patterns.add('ThinAirRead')
         continue
@@ -287,19 +287,30 @@ function closure(events: readonly Event[], direct: Relation): Relation {
   return (a, b) => reaches[numbers.get(a) ?? -1]?.[numbers.get(b) ?? -1] === true
 }
 
-/** By trying all. */
-function bestAssignment(
+/** One after the other, each that can have an explanation together with those before it; by trying all. */
+function explainable(
   names: readonly string[],
   candidatesOf: (name: string) => readonly Event[],
 ): ReadonlyMap<string, Event> {
+  let explained: ReadonlyMap<string, Event> = new Map()
+  for (const name of names) {
+    explained = assignment([...explained.keys(), name], candidatesOf) ?? explained
+  }
+  return explained
+}
+
+/** An event for each name, no event twice; undefined where there is none. */
+function assignment(
+  names: readonly string[],
+  candidatesOf: (name: string) => readonly Event[],
+): ReadonlyMap<string, Event> | undefined {
   const [name, ...rest] = names
   if (name === undefined) return new Map()
-  let best = bestAssignment(rest, candidatesOf)
   for (const event of candidatesOf(name)) {
-    const others = bestAssignment(rest, (other) => candidatesOf(other).filter((one) => one !== event))
-    if (others.size + 1 > best.size) best = new Map([...others, [name, event]])
+    const others = assignment(rest, (other) => candidatesOf(other).filter((one) => one !== event))
+    if (others !== undefined) return new Map([...others, [name, event]])
   }
-  return best
+  return undefined
 }
 
 function nameOf(version: SeenVersion | null | undefined): string {
