@@ -100,11 +100,19 @@ export function protocolError(
 ): ProtocolError {
   const { code, definite } = errorTable[name]
   const path = more.path === undefined || more.path === '' ? {} : { path: more.path }
-  return new ProtocolError(code, message, {
+  return new ProtocolError(code, wellFormed(message), {
     data: { definite, ...path, ...more.data },
     id: more.id,
     cause: more.cause,
   })
+}
+
+/**
+ * A message that quotes what was sent may cut a pair of surrogates in two, or quote half a pair, and what goes back
+ * has to be Unicode. (`String.prototype.toWellFormed` is not known to the type library of ES2023.)
+ */
+function wellFormed(message: string): string {
+  return (message as unknown as { toWellFormed(): string }).toWellFormed()
 }
 
 /** −32602: `path` is what is wrong, `rule` what would be right: "params.key is missing". */

@@ -350,7 +350,7 @@ function updatesAt(value: unknown): readonly Update[] {
  * Whether something is an update by its form (R2); whether it can be, as R1 demands, the replica decides. It says
  * no more than yes or no because it runs for every update; {@link faultOfUpdate} finds out why.
  */
-function isUpdate(value: unknown): value is Update {
+export function isUpdate(value: unknown): value is Update {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
   const update = value as ParsedObject
   const { origin, timestamp, previous, dependencies, writes } = update

@@ -3,8 +3,9 @@ import type { Configuration } from '../replica/configuration.ts'
 import type { ClientId } from '../replica/input.ts'
 import type { ClientResult } from '../replica/messages.ts'
 import type { Notification, Output } from '../replica/output.ts'
+import type { Recovered } from '../replica/recovered.ts'
 import { Replica } from '../replica/replica.ts'
-import type { Store } from '../storage/store.ts'
+import { StorageError, type Store } from '../storage/store.ts'
 import { Checkpointer, notingReplay, type CheckpointLimits } from './checkpointer.ts'
 import type { InputSource } from './input-queue.ts'
 import { Mesh, type LinkFactory } from './mesh.ts'
@@ -116,7 +117,27 @@ function recover(
   if (storage === undefined) return { replica: new Replica(configuration) }
   const { store, mode, failed, checkpointLimits: limits } = storage
   const { recovered, replayed } = notingReplay(store.recover())
-  const replica = new Replica(configuration, recovered)
+  const replica = recoveredReplica(configuration, recovered)
   const checkpointer = new Checkpointer({ replica, replayed, ...(limits === undefined ? {} : { limits }) })
   return { replica, storage: { store, mode, checkpointer, failed } }
+}
+
+/**
+ * A replica as a store has it.
+ *
+ * @throws StorageError where what is stored contradicts itself, though each record for itself is sound.
+ */
+export function recoveredReplica(configuration: Configuration, recovered: Recovered): Replica {
+  try {
+    return new Replica(configuration, recovered)
+  } catch (cause) {
+    // Reading a record may have failed, which has been put into words.
+    if (cause instanceof StorageError) throw cause
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new StorageError(
+      `what is stored contradicts itself (${reason}); restore the folder from a copy, or move it away and start with none, ` +
+        'and the other servers send what they have',
+      { cause },
+    )
+  }
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import {
   chmodSync,
   closeSync,
@@ -299,6 +300,8 @@ function inUse(folder: string, pid: number): StorageError {
 
 /** @throws StorageError where it is not JSON. */
 export function parsed(folder: string, bytes: Bytes): unknown {
+  // Decoding would put another character in the place of what is none.
+  if (!isUtf8(bytes)) throw damaged(folder, 'a record in it cannot be read')
   try {
     return JSON.parse(bytes.toString())
   } catch (cause) {

@@ -1,5 +1,7 @@
+import { isUtf8 } from 'node:buffer'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Database } from 'lmdb'
+import { isKey, isName, isOrigin } from '../protocol/wire-forms.ts'
 import type { StateRecords } from '../replica/output.ts'
 import type { Recovered } from '../replica/recovered.ts'
 import { sizeOf } from '../replica/update.ts'
@@ -92,7 +94,7 @@ export class LmdbStore implements Store {
     this.#folder = folder
     this.#settleMsMax = settleMsMax
     this.isFresh = folder.isFresh
-    const { path, meta, log, staged } = folder
+    const { path, meta, log, state, staged } = folder
     const addresses = meta.get('addresses')
     this.addresses = addresses === undefined ? [] : recordIn(path, addresses, isStoredAddresses)
     const progress = meta.get('progress')
@@ -100,6 +102,8 @@ export class LmdbStore implements Store {
     this.#records = [...log.getKeys()]
     const { checkpoint, trim } = this.#progress
     this.#positions = { checkpoint, trim, logEnd: Math.max(checkpoint, this.#endOfRecords()) }
+    if (trim > this.#positions.logEnd) throw damaged(path, 'its log begins after its end')
+    for (const database of [state, staged]) this.#requireKnownKinds(database)
     // Records of a snapshot that was under way when the process ended: nobody goes on with it.
     if (!this.#progress.isInstalled && staged.getKeysCount() > 0) staged.clearSync()
   }
@@ -107,15 +111,15 @@ export class LmdbStore implements Store {
   recover(): Recovered {
     const { applied, logFloor } = this.#progress
     return {
-      keys: again(() => this.#stateOf('k', isStoredKey, (key, stored) => ({ key, ...stored }))),
+      keys: again(() => this.#stateOf('k', isKey, isStoredKey, (key, stored) => ({ ...stored, key }))),
       rows: again(() =>
-        this.#stateOf('r', isStoredCut, (origin, stored) => ({
-          origin: origin as Origin,
+        this.#stateOf('r', isOrigin, isStoredCut, (origin, stored) => ({
+          origin,
           known: new Map(stored),
         })),
       ),
       sessions: again(() =>
-        this.#stateOf('s', isStoredSession, (session, stored) => ({ session, ...stored })),
+        this.#stateOf('s', isName, isStoredSession, (session, stored) => ({ ...stored, session })),
       ),
       applied: new Map(applied),
       checkpoint: this.#positions.checkpoint,
@@ -146,17 +150,34 @@ export class LmdbStore implements Store {
     if (this.#failure === undefined) await this.#folder.release({ orderly: true })
   }
 
+  /** @throws StorageError where there is a record that is of no kind, which nobody would look at. */
+  #requireKnownKinds(database: Database<Bytes, Bytes>): void {
+    let end = 0
+    const firstBytes = [...stateKinds.map((kind) => kind.charCodeAt(0)), 0x100]
+    for (const first of firstBytes) {
+      const until = first > 0xff ? {} : { end: Buffer.of(first) }
+      for (const key of database.getKeys({ start: Buffer.of(end), ...until, limit: 1 })) {
+        throw damaged(this.#folder.path, `a record in it has the name ${JSON.stringify(key.toString())}`)
+      }
+      end = first + 1
+    }
+  }
+
   /** The records of one kind of the state, with what was installed before what it replaces. */
-  *#stateOf<Stored, Item>(
-    kind: string,
+  *#stateOf<Name extends string, Stored, Item>(
+    kind: StateKind,
+    isNameOf: (value: unknown) => value is Name,
     isStored: (value: unknown) => value is Stored,
-    itemOf: (name: string, stored: Stored) => Item,
+    itemOf: (name: Name, stored: Stored) => Item,
   ): Generator<Item, void, undefined> {
     const { path, state, staged } = this.#folder
     const start = Buffer.from(kind)
     const range = { start, end: Buffer.of((start[0] as number) + 1) }
-    const item = ({ key, value }: Put<Bytes>): Item =>
-      itemOf(key.toString('utf8', start.length), recordIn(path, value, isStored))
+    const item = ({ key, value }: Put<Bytes>): Item => {
+      const name = key.toString('utf8', start.length)
+      if (!isUtf8(key) || !isNameOf(name)) throw damaged(path, 'a record in it has no name that could be')
+      return itemOf(name, recordIn(path, value, isStored))
+    }
     if (!this.#progress.isInstalled) {
       for (const record of state.getRange(range)) yield item(record)
       return
@@ -169,8 +190,12 @@ export class LmdbStore implements Store {
 
   *#updates(start: number): Generator<LogItem, void, undefined> {
     const { path, log } = this.#folder
+    let position = 0
     for (const { key, value } of log.getRange()) {
-      let position = key
+      if (!isPosition(key) || key < position) {
+        throw damaged(path, `a part of its log is at ${key}, and the part before it ends at ${position}`)
+      }
+      position = key
       for (const update of recordIn(path, value, isStoredUpdates)) {
         if (position >= start) yield { position, entry: { update, bytes: sizeOf(update) } }
         position++
@@ -422,13 +447,17 @@ const noProgress: Progress = { checkpoint: 0, trim: 0, applied: [], logFloor: []
 function progressOf(path: string, stored: unknown): Progress {
   const progress = (stored ?? {}) as Progress
   const isWhole =
-    Number.isSafeInteger(progress.checkpoint) &&
-    Number.isSafeInteger(progress.trim) &&
+    isPosition(progress.checkpoint) &&
+    isPosition(progress.trim) &&
     typeof progress.isInstalled === 'boolean' &&
     isStoredCut(progress.applied) &&
     isStoredCut(progress.logFloor)
   if (!isWhole) throw damaged(path, 'it does not say where its log begins')
   return progress
+}
+
+function isPosition(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 /** @throws StorageError where a record is not what it has to be. */
@@ -596,6 +625,11 @@ function* encodeLog(log: TakenBatch['log']): Generator<Put<number>, void, undefi
   if (texts.length > 0) yield finished()
 }
 
+/** What a record of the state is of, as its name begins: a key, a row, a session. In their order. */
+const stateKinds = ['k', 'r', 's'] as const
+
+type StateKind = (typeof stateKinds)[number]
+
 function* encodeRecords({ keys, rows, sessions }: TakenRecords): Generator<Put<Bytes>, void, undefined> {
   for (const { key, ...record } of keys) yield { key: keyOf('k', key), value: bytesOf(record) }
   for (const { origin, known } of rows) yield { key: keyOf('r', origin), value: bytesOf(known) }
@@ -606,7 +640,7 @@ function* encodeRecords({ keys, rows, sessions }: TakenRecords): Generator<Put<B
 }
 
 /** @throws Error for a name that the protocol would not have let in. */
-function keyOf(kind: string, name: string): Bytes {
+function keyOf(kind: StateKind, name: string): Bytes {
   const key = Buffer.from(kind + name)
   if (key.length > nameBytesMax) throw new Error(`a name of ${key.length} bytes is too long to be stored`)
   return key

@@ -1,7 +1,11 @@
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeError, parseRpcLine } from '../../src/protocol/json-rpc.ts'
+import { parseJsonText } from '../../src/protocol/json-text.ts'
 import { nameBytesMax } from '../../src/protocol/limits.ts'
+import { checkPeerMessage } from '../../src/protocol/peer-messages.ts'
+import { StorageError } from '../../src/storage/store.ts'
 import { refusalBy } from '../protocol/refusal.ts'
+import { StoredFolder, type StoredRecord } from './stored-folder.ts'
 
 /** What fuzzing has found, each with the rule that it broke. */
 describe('fuzzing found that', () => {
@@ -23,4 +27,155 @@ describe('fuzzing found that', () => {
     expect(parseRpcLine(line(longest))).toMatchObject({ message: { kind: 'request', id: longest } })
     expect(parseRpcLine(line(`${longest}x`))).toMatchObject({ message: { kind: 'invalid', id: null } })
   })
+
+  it.each([
+    ['an unknown method between servers', () => checkPeerMessage('\ude00', {})],
+    ['the middle of a pair, cut off', () => checkPeerMessage(`${'x'.repeat(39)}😀`, {})],
+    ['what JSON.parse quotes', () => parseRpcLine(`x${'😀'.repeat(20)}`)],
+  ])('an error that quotes %s was no Unicode; now it is', (_what, refused) => {
+    const line = encodeError(refusalBy(refused))
+    expect(() => parseJsonText(line.trimEnd())).not.toThrow()
+  })
 })
+
+/** A record as it is, with something else in its place; a name that is undefined is left out. */
+type Garbling = readonly [why: string, record: string | number, garble: (value: never) => unknown]
+
+describe('a garbled record was taken for sound, and is refused now:', () => {
+  let folder: StoredFolder
+
+  beforeAll(async () => {
+    folder = await StoredFolder.make()
+  })
+  afterAll(async () => {
+    await folder.remove()
+  })
+
+  function refusal(before: StoredRecord, after: StoredRecord): unknown {
+    folder.replace([before], [after])
+    try {
+      folder.start()
+      return undefined
+    } catch (error) {
+      return error
+    } finally {
+      folder.replace([after], [before])
+    }
+  }
+
+  it('a sound folder starts', () => {
+    expect(() => folder.start()).not.toThrow()
+  })
+
+  it.each<Garbling>([
+    [
+      'a version whose origin is none, which every peer would refuse',
+      'ky',
+      (record: Sibling1) => withVersion(record, { timestamp: 3, origin: '=~a' }),
+    ],
+    ['a timestamp of 0', 'ky', (record: Sibling1) => withVersion(record, { timestamp: 0, origin: '8~a' })],
+    ['a position below 0', 'ky', (record: Sibling1) => ({ ...record, position: -1 })],
+    [
+      'a value with half a surrogate pair',
+      'ky',
+      (record: Sibling1) => withSibling(record, { value: '\ud800' }),
+    ],
+    ['a value beside a tombstone', 'ky', (record: Sibling1) => withSibling(record, { deleted: true })],
+    [
+      'a member that stands in the place of the record\u2019s own name',
+      'ky',
+      (record: Sibling1) => ({ ...record, key: 4 }),
+    ],
+    [
+      'siblings out of their order',
+      'kx',
+      (record: Sibling1) => withSiblings(record, record.siblings.toReversed()),
+    ],
+    ['a row with one origin twice', 'r8~a', (row: readonly unknown[]) => [...row, ...row]],
+    [
+      'an answer to request 0',
+      'sbob',
+      (record: { readonly answers: readonly object[] }) => ({
+        ...record,
+        answers: [{ ...record.answers[0], number: 0 }],
+      }),
+    ],
+    [
+      'an update that writes a key twice',
+      5,
+      (log: Log1) => withWrites(log, [...log[0].writes, ...log[0].writes]),
+    ],
+    ['an update that writes nothing', 5, (log: Log1) => withWrites(log, [])],
+    [
+      'an update that is not above what it follows',
+      5,
+      (log: Log1) => [{ ...log[0], previous: log[0].timestamp }],
+    ],
+    ['an update of nobody', 5, (log: Log1) => [{ ...log[0], origin: '8' }]],
+    ['a log that begins after its end', 'progress', (progress: object) => ({ ...progress, trim: 1_000 })],
+    ['a checkpoint below 0', 'progress', (progress: object) => ({ ...progress, checkpoint: -1 })],
+    ['an address with no port', 'addresses', (known: readonly object[]) => [{ ...known[0], port: 0 }]],
+  ])('%s', (_why, name, garble) => {
+    const record = folder.record(name)
+    const value = Buffer.from(JSON.stringify(garble(JSON.parse(record.value.toString()) as never)))
+    expect(refusal(record, { ...record, value })).toBeInstanceOf(StorageError)
+  })
+
+  it.each<readonly [string, string | number, (record: StoredRecord) => StoredRecord]>([
+    [
+      'a value that is no UTF-8',
+      'kx',
+      (record) => ({ ...record, value: spoilt(record.value, 'lost', [0xff]) }),
+    ],
+    ['a name that is no UTF-8', 'ky', (record) => ({ ...record, key: Buffer.of(0x6b, 0xff) })],
+    ['a key without a name', 'ky', (record) => ({ ...record, key: Buffer.from('k') })],
+    [
+      'a name of no kind, which nobody would look at',
+      'ky',
+      (record) => ({ ...record, key: Buffer.from('jy') }),
+    ],
+    ['a part of the log within the one before it', 5, (record) => ({ ...record, key: 3 })],
+    ['a part of the log before all positions', 0, (record) => ({ ...record, key: -5 })],
+  ])('%s', (_why, name, garble) => {
+    const record = folder.record(name)
+    expect(refusal(record, garble(record))).toBeInstanceOf(StorageError)
+  })
+
+  it('records that are sound each, and of different states', () => {
+    const [first, second] = [folder.record(0), folder.record(5)]
+    const before = [first, second, folder.record('progress')]
+    const progress = JSON.stringify({ checkpoint: 0, trim: 0, applied: [], logFloor: [], isInstalled: false })
+    const after = [
+      { ...first, value: Buffer.from('[]') },
+      { ...second, key: 2 },
+      { ...folder.record('progress'), value: Buffer.from(progress) },
+    ]
+    folder.replace(before, after)
+    try {
+      expect(() => folder.start()).toThrow(StorageError)
+    } finally {
+      folder.replace(after, before)
+    }
+  })
+})
+
+interface Sibling1 {
+  readonly siblings: readonly object[]
+}
+
+type Log1 = readonly [{ readonly timestamp: number; readonly writes: readonly object[] }]
+
+const withSiblings = (record: Sibling1, siblings: readonly object[]): object => ({ ...record, siblings })
+
+const withSibling = (record: Sibling1, more: object): object =>
+  withSiblings(record, [{ ...record.siblings[0], ...more }])
+
+const withVersion = (record: Sibling1, version: object): object => withSibling(record, { version })
+
+const withWrites = (log: Log1, writes: readonly object[]): readonly object[] => [{ ...log[0], writes }]
+
+/** Bytes in the place of a text, which is there once. */
+function spoilt(value: Buffer, text: string, bytes: readonly number[]): Buffer {
+  const at = value.lastIndexOf(text)
+  return Buffer.concat([value.subarray(0, at), Buffer.from(bytes), value.subarray(at + text.length)])
+}

@@ -281,7 +281,7 @@ export function describeStore(name: string, makeMedium: () => Promise<Medium>): 
           '\u0001'.repeat(1024),
         ]
         const keys = names.map((key, index) => recordOf(key, index))
-        const sessions = [...names, ''].map((session, index) => sessionOf(session, index))
+        const sessions = names.map((session, index) => sessionOf(session, index + 1))
         const content = await surviving({ state: recordsOf({ keys, sessions }) })
         expect(content.keys).toEqual(sorted(keys, ({ key }) => key))
         expect(content.sessions).toEqual(sorted(sessions, ({ session }) => session))
