@@ -9,8 +9,8 @@ import { highestOf, KeyWrites, lastWithin } from './key-writes.ts'
 /** What a part saw although it should not have, or may not have. */
 export interface Suspect {
   readonly part: number
-  /** Whether a write that comes before the part has a higher version than what it saw. */
-  readonly isBelow: boolean
+  /** The write to the same key with the highest version of those that come before the part and are above what it saw. */
+  readonly highest: number | undefined
   /** Writes to the same key, each before the part: does what the part saw come before one of them? */
   readonly questions: Question[]
 }
@@ -115,11 +115,14 @@ export class CausalCheck {
   /** A part found nothing. */
   #takeNothing(part: number, event: number, past: CausalPast): void {
     const key = this.graph.history.partKey.get(part)
+    let highest: number | undefined
     for (let writes = this.#writes.firstOf(key); writes !== undefined; writes = writes.next) {
-      if (lastWithin(writes, reachBefore(this.graph, writes.strand, event, past)) < 0) continue
-      this.suspects.push({ part, isBelow: true, questions: [] })
-      return
+      const last = lastWithin(writes, reachBefore(this.graph, writes.strand, event, past))
+      if (last < 0) continue
+      const write = writes.highest[last] as number
+      if (highest === undefined || this.#isAbove(write, highest)) highest = write
     }
+    if (highest !== undefined) this.suspects.push({ part, highest, questions: [] })
   }
 
   /** A part saw a write. */
@@ -128,16 +131,17 @@ export class CausalCheck {
     const key = this.graph.history.partKey.get(part)
     const isDoubted = this.#doubtedKeys.has(key)
     const questions: Question[] = []
-    let isBelow = false
+    let highest: number | undefined
     for (let writes = this.#writes.firstOf(key); writes !== undefined; writes = writes.next) {
       if (!isDoubted && !this.#isAbove(highestOf(writes), seen)) break
       const last = lastWithin(writes, reachBefore(this.graph, writes.strand, event, past))
       if (last < 0) continue
-      isBelow ||= this.#isAbove(writes.highest[last] as number, seen)
+      const write = writes.highest[last] as number
+      if (this.#isAbove(write, highest ?? seen)) highest = write
       const later = writes.events[last] as number
       if (later !== seen) questions.push(this.#ask(seen, later))
     }
-    if (isBelow || questions.length > 0) this.suspects.push({ part, isBelow, questions })
+    if (highest !== undefined || questions.length > 0) this.suspects.push({ part, highest, questions })
   }
 
   #ask(seen: number, later: number): Question {

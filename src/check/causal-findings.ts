@@ -8,8 +8,8 @@ import type { Guarantee, Pattern, Step, Violation } from './verdict.ts'
 /**
  * Names what a {@link CausalCheck} has found, and finds the smallest cycle of each violation.
  *
- * One part of an event is at most one violation: of the patterns that it has, the one that says most. A fractured read
- * says more than an overwritten value, and that says more than a version that is too low.
+ * One part of an event is at most one violation: of the patterns that it has, the one that says most. That half a batch
+ * was seen says more than that a value was overwritten, and that says more than that a version is too low.
  */
 export class CausalFindings {
   readonly #check: CausalCheck
@@ -73,13 +73,13 @@ export class CausalFindings {
   }
 
   #reportSuspect(suspect: Suspect): void {
-    const { part, isBelow, questions } = suspect
+    const { part, highest, questions } = suspect
     const isPush = this.#history.kindOf(part) === 'push'
     const isOverwritten = questions.some((question) => question.isOverwritten)
-    if (!isOverwritten && (isPush || !isBelow)) return
+    if (!isOverwritten && (isPush || highest === undefined)) return
     if (this.#isBusy) return this.#findings.count()
     const seen = this.#graph.sourceOf(part)
-    const fractured = isPush ? undefined : this.#fracture(part, seen)
+    const fractured = isPush || highest === undefined ? undefined : this.#fracture(part, highest)
     if (fractured !== undefined) return this.#reportFracture(part, seen, fractured)
     if (seen === none) return this.#reportNothing(part)
     if (isOverwritten) return this.#reportOverwritten(part, seen)
@@ -87,17 +87,19 @@ export class CausalFindings {
   }
 
   /**
-   * Looks for a batch that wrote the key of a part higher than what the part saw, and of which another key was seen in
-   * the same event, or earlier in the same session.
+   * Looks for a batch whose write a part should have shown, and of which another key was seen in the same event, or
+   * earlier in the same session.
+   *
+   * @param highest of the writes to the key that come before the part, the one with the highest version.
    */
-  #fracture(part: number, seen: number): Path | undefined {
+  #fracture(part: number, highest: number): Path | undefined {
     const key = this.#history.partKey.get(part)
     const event = this.#history.partEvent.get(part)
     const isTorn = (witness: number, batch: number): boolean =>
       batch !== none &&
       this.#history.partKey.get(witness) !== key &&
       this.#writes(batch, key) &&
-      (seen === none || this.#isAbove(batch, seen))
+      !this.#isAbove(highest, batch)
     const within = this.#witness(event, isTorn)
     if (within !== undefined) return within
     const session = this.#history.eventSession.get(event)

@@ -27,11 +27,11 @@ function violationLines({ pattern, guarantee, message, steps }: Violation, paint
 /** A batch of a hundred writes must not move the reasons of all steps off the screen. */
 const cellWidthMax = 60
 
-/** Line, session and place, what was done, and why it follows. */
+/** Line, session, place in it, what was done, and why it follows. */
 function cellsOf({ line, event, because }: Step): readonly string[] {
   const who = event.op === 'final' ? `server ${word(event.server)}` : word(event.session)
-  const place = event.op === 'final' ? 'the end' : `i ${event.i}`
-  return [`line ${line}`, `${who}  ${place}`, doingOf(event), because === '' ? '' : `← ${printable(because)}`]
+  const place = event.op === 'final' ? 'in the end' : `i ${event.i}`
+  return [`line ${line}`, who, place, doingOf(event), because === '' ? '' : `← ${printable(because)}`]
 }
 
 function doingOf(event: EventLine | FinalLine): string {
@@ -44,9 +44,8 @@ function doingOf(event: EventLine | FinalLine): string {
 function partText(part: TransactionPart | Exclude<EventLine, { op: 'txn' }>): string {
   const { op, key, version } = part
   const value = part.op === 'delete' ? undefined : part.value
-  const isSeeing = op === 'read' || op === 'push'
   const absent = op === 'delete' ? '' : version === undefined ? ' nothing' : ' deleted'
-  const what = value === undefined || value === null ? absent : `${isSeeing ? ' ' : ' '}${word(value)}`
+  const what = value === undefined || value === null ? absent : ` ${word(value)}`
   return `${op} ${word(key)}${what}${version === undefined ? '' : ` ${printable(JSON.stringify(version))}`}`
 }
 

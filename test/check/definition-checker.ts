@@ -158,7 +158,8 @@ class Definitions {
     }
     if (!isOverwritten && higher.length === 0) return
     const witnesses = events.filter((other) => other === event || isSessionBefore(other, event))
-    const isTorn = higher.some((batch) =>
+    const highest = higher.filter((write) => !higher.some((other) => isAbove(other.version, write.version)))
+    const isTorn = highest.some((batch) =>
       witnesses.some(({ sightings }) =>
         sightings.some(({ key, source, isSetAside }) => source === batch && key !== part.key && !isSetAside),
       ),
