@@ -5,8 +5,9 @@ import type { ServerId, Version } from './version.ts'
  * Asks every member for its cut, before a version is called lost (R9).
  *
  * What was last heard of a peer's cut is a moment old. Only when each has answered a question that was asked after
- * the doubt arose, and still none shows the version or says that it has it waiting, does nobody have it. One enquiry is
- * under way at a time; what comes to be doubted meanwhile waits for the next.
+ * the doubt arose, and still none shows the version or says that it has it waiting, does nobody have it. Who answers says
+ * by that that it reaches all whom it knows of; so nobody is passed over whom only one of the others knows. One enquiry
+ * is under way at a time; what comes to be doubted meanwhile waits for the next.
  */
 export class Enquiry<Doubt> {
   #open:

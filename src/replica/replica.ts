@@ -620,6 +620,8 @@ export class Replica {
       case 'ask':
         // The cut goes first, so that whoever asks knows what is applied here when it reads the answer.
         this.#catchUp.tellCut(output.send)
+        // Whether something is lost nobody can say who does not reach everybody that it knows of: it may be there (R9).
+        if (message.key === undefined && !this.#catchUp.isWhole) return
         output.send.push({ to: from, message: this.#tell(message) })
         return
       case 'tell':

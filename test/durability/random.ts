@@ -16,6 +16,16 @@ export class Random {
     return this.#next() < probability
   }
 
+  /** Any number from `least` up to `most`. */
+  within(least: number, most: number): number {
+    return least + this.#next() * (most - least)
+  }
+
+  /** One of the items, of which there is at least one. */
+  oneOf<Item>(items: readonly Item[]): Item {
+    return items[Math.floor(this.#next() * items.length)] as Item
+  }
+
   /** All items, in any order. */
   shuffled<Item>(items: readonly Item[]): Item[] {
     return items

@@ -1,0 +1,169 @@
+import type { ClientId } from '../../src/replica/input.ts'
+import type { ClientRequest, ClientResult } from '../../src/replica/messages.ts'
+import type { Notification } from '../../src/replica/output.ts'
+import type { Version } from '../../src/replica/version.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
+
+/** The client's end of its connection. */
+export interface ClientEnd {
+  answered(request: number, result: ClientResult): void
+  notified(notification: Notification): void
+  /** The connection has broken. */
+  lost(): void
+  /** How long a line takes on its way, in either direction; drawn anew for each. */
+  latencyMs(): number
+}
+
+/**
+ * One connection of a client to a process, both ends and what is between them. It keeps its order; and while the client
+ * does not read, what is said to it piles up to a bound, and after that waits on the server's side, as in a process.
+ */
+export class SimulatedSession {
+  readonly process: SimulatedProcess
+  readonly number: ClientId
+  readonly #client: ClientEnd
+  #isOpen = true
+  #isReading = true
+  #isStalled = false
+  #awaitsDrain = false
+  /** What has left the server's hands and is not read yet. */
+  #unread: (() => void)[] = []
+  /** What the server says once the client takes what there is. */
+  #owed: (() => void)[] = []
+  #toClientMs = 0
+  #toServerMs = 0
+  #nextRequest = 1
+
+  constructor(options: {
+    readonly process: SimulatedProcess
+    readonly number: ClientId
+    readonly client: ClientEnd
+  }) {
+    this.process = options.process
+    this.number = options.number
+    this.#client = options.client
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** @returns the number under which it is answered. */
+  request(request: ClientRequest): number {
+    const id = this.#nextRequest++
+    this.#toServer(() => this.process.core.loop.push({ kind: 'request', client: this.number, id, request }))
+    return id
+  }
+
+  /** The client closes, or its connection breaks: the server learns of it a moment later. */
+  close(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.#plan(() => this.process.disconnect(this))
+  }
+
+  /** The process has ended. @param isSilent nobody tells the client. */
+  lose(isSilent: boolean): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    if (!isSilent) this.process.world.time.in(this.#client.latencyMs(), () => this.#client.lost())
+  }
+
+  stopReading(): void {
+    this.#isReading = false
+  }
+
+  readOn(): void {
+    if (this.#isReading) return
+    this.#isReading = true
+    const unread = this.#unread
+    this.#unread = []
+    for (const arrive of unread) this.#toClient(arrive)
+    if (this.#isStalled || this.#awaitsDrain) this.process.in(this.#client.latencyMs(), () => this.#drained())
+  }
+
+  // ── what the server says ───────────────────────────────────────────────────────────────────────────────
+
+  reply(request: number, result: ClientResult): void {
+    for (const version of versionsIn(result))
+      this.process.reveals(version, `an answer to client ${this.number}`)
+    this.#say(() => this.#client.answered(request, result))
+  }
+
+  notify(notification: Notification): void {
+    if (notification.kind === 'update') {
+      this.process.reveals(notification.version, `a push to client ${this.number}`)
+    } else if (notification.kind === 'caughtUp') {
+      this.process.world.observeBookmark(this.process, notification)
+    }
+    this.#say(() => this.#client.notified(notification))
+  }
+
+  awaitDrain(): void {
+    this.#awaitsDrain = true
+    if (this.#isReading && !this.#isStalled) this.process.in(this.#client.latencyMs(), () => this.#drained())
+  }
+
+  #say(arrive: () => void): void {
+    if (this.#isStalled || this.#owed.length > 0) this.#owed.push(arrive)
+    else this.#send(arrive)
+  }
+
+  #send(arrive: () => void): void {
+    if (this.#isReading) {
+      this.#toClient(arrive)
+      return
+    }
+    this.#unread.push(arrive)
+    if (this.#unread.length <= unreadMax || this.#isStalled) return
+    this.#isStalled = true
+    this.process.world.sometimes('a client stalled')
+    this.process.core.loop.push({ kind: 'clientStalled', client: this.number })
+  }
+
+  #drained(): void {
+    if (!this.#isOpen || !this.#isReading || (!this.#isStalled && !this.#awaitsDrain)) return
+    this.#isStalled = false
+    this.#awaitsDrain = false
+    const owed = this.#owed
+    this.#owed = []
+    for (const arrive of owed) this.#say(arrive)
+    if (this.#isStalled) return
+    this.process.core.loop.push({ kind: 'clientDrained', client: this.number })
+  }
+
+  #toServer(arrive: () => void): void {
+    this.#plan(() => {
+      if (this.#isOpen) arrive()
+    })
+  }
+
+  #toClient(arrive: () => void): void {
+    const { time } = this.process.world
+    this.#toClientMs = Math.max(this.#toClientMs, time.nowMs + this.#client.latencyMs())
+    time.at(this.#toClientMs, () => {
+      if (this.#isOpen) arrive()
+    })
+  }
+
+  #plan(arrive: () => void): void {
+    const { time } = this.process.world
+    this.#toServerMs = Math.max(this.#toServerMs, time.nowMs + this.#client.latencyMs())
+    time.at(this.#toServerMs, () => this.process.whenRunning(arrive))
+  }
+}
+
+function* versionsIn(result: ClientResult): Generator<Version, void, undefined> {
+  if (result.method === 'write') yield result.version
+  else if (result.method === 'read') {
+    for (const { winner, conflicts } of result.values) {
+      if (winner !== undefined) yield winner.version
+      for (const conflict of conflicts) yield conflict.version
+    }
+  } else if (result.method === 'hello' || result.method === 'watch') {
+    for (const [origin, timestamp] of result.applied) yield { origin, timestamp }
+  }
+}
+
+/** What the sockets between them hold: messages here, where they are bytes in a process. */
+const unreadMax = 8
