@@ -1,6 +1,8 @@
-import { History, updatesSince, type ToldUpdate } from '../durability/history.ts'
+import { History, type ToldUpdate } from '../durability/history.ts'
 import type { WireVersion } from '../durability/dump.ts'
+import { within } from '../integration/processes.ts'
 import type { Applied, ChaosMesh } from './chaos-mesh.ts'
+import { SharedConnection } from './shared-connection.ts'
 import { recordedValue, type Outcome, type Question, type SessionObserver } from './session.ts'
 import type { Watcher } from './watcher.ts'
 
@@ -57,7 +59,7 @@ export class Audit implements SessionObserver {
       [...mesh.ports].map(async ([id, port]) => ({ id, updates: await updatesSince(port, this.#since) })),
     )
     const whole = told.filter(({ updates }) => updates.every(({ coalesced }) => coalesced !== true))
-    for (const { updates } of whole) for (const update of updates) this.#history.add(asRecorded(update))
+    for (const { updates } of whole) for (const update of updates) this.#history.add(update)
     const [first, ...others] = whole.map(({ id, updates }) => ({ id, versions: namesOf(updates) }))
     for (const other of others) {
       const differing = [...(first?.versions ?? [])].filter((name) => !other.versions.has(name))
@@ -112,14 +114,36 @@ export class Audit implements SessionObserver {
   }
 }
 
+/** What a server has applied and a cut does not cover, in its order, told by a watch. */
+async function updatesSince(port: number, since: Applied | 'start'): Promise<readonly ToldUpdate[]> {
+  const updates: ToldUpdate[] = []
+  let finish: () => void = () => {}
+  const caughtUp = new Promise<void>((resolve) => {
+    finish = resolve
+  })
+  const client = await SharedConnection.connectPatiently(port, {
+    notified: ({ method, params }) => {
+      if (method === 'update') updates.push(asRecorded(params as ToldUpdate))
+      else if (method === 'caughtUp') finish()
+    },
+  })
+  await client.call('watch', { since })
+  await within(caughtUp, () => `a watch at port ${port} does not catch up`, caughtUpMsMax)
+  client.close()
+  return updates
+}
+
+const caughtUpMsMax = 60_000
+
 function namesOf(updates: readonly ToldUpdate[]): ReadonlySet<string> {
   return new Set(updates.map(({ version }) => version.join('@')))
 }
 
 /** Without the tails of values, which are long. */
-function asRecorded({ version, writes }: ToldUpdate): ToldUpdate {
+function asRecorded({ version, writes, ...more }: ToldUpdate): ToldUpdate {
   return {
     version,
+    ...more,
     writes: writes.map((write) =>
       write.deleted === true ? write : { ...write, value: recordedValue(write.value) },
     ),

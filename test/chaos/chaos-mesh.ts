@@ -1,73 +1,48 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { dumpOf, type Dump } from '../durability/dump.ts'
 import type { DataFolder } from '../durability/data-folder.ts'
-import { freePorts } from '../integration/processes.ts'
-import { RawClient } from '../integration/raw-client.ts'
 import { ChaosServer } from './chaos-server.ts'
 import type { Program } from './compiled-program.ts'
-import { LinkProxy } from './link-proxy.ts'
+import { linksOf, nameOf, type Link, type Network } from './network.ts'
+import { SharedConnection } from './shared-connection.ts'
 
-/** Two different servers, in an order: the link on which the first sends to the second. */
-export interface Link {
-  readonly from: string
-  readonly to: string
-}
-
-/**
- * Servers named from 1, and between each two of them, for each direction, a proxy: no server knows where another
- * really listens. {@link leaks} says whether that is so.
- */
+/** Servers on a network on which things can be done to their links. {@link leaks} says whether all of theirs are on it. */
 export class ChaosMesh {
   readonly servers: ReadonlyMap<string, ChaosServer>
-  readonly proxies: readonly LinkProxy[]
+  readonly network: Network
   readonly folder: DataFolder
 
-  private constructor(folder: DataFolder, servers: readonly ChaosServer[], proxies: readonly LinkProxy[]) {
+  private constructor(folder: DataFolder, servers: readonly ChaosServer[], network: Network) {
     this.folder = folder
     this.servers = new Map(servers.map((server) => [server.id, server]))
-    this.proxies = proxies
+    this.network = network
   }
 
-  /** So many that run and are connected each to each. */
+  /** Some that run and are connected each to each. */
   static async start(options: {
-    readonly count: number
+    readonly ids: readonly string[]
+    readonly network: Network
     readonly folder: DataFolder
     readonly program: Program
     /** A server's process has ended by itself. */
     readonly crashed: (complaint: string) => void
   }): Promise<ChaosMesh> {
-    const { count, folder, program, crashed } = options
-    const ids = Array.from({ length: count }, (_, index) => `${index + 1}`)
-    const links = ids.flatMap((from) => ids.filter((to) => to !== from).map((to) => ({ from, to })))
-    const ports = await freePorts(count + links.length)
-    const portOfServer = new Map(ids.map((id, index) => [id, ports[index] as number]))
-    const portOfLink = new Map(
-      links.map(({ from, to }, index) => [`${from} ${to}`, ports[count + index] as number]),
-    )
-    const portOf = (from: string, to: string): number | undefined => portOfLink.get(`${from} ${to}`)
-    const proxies = await Promise.all(
-      links.map(({ from, to }) =>
-        LinkProxy.start({
-          from,
-          to,
-          port: portOf(from, to) as number,
-          target: portOfServer.get(to) as number,
-          portOf,
-        }),
-      ),
-    )
-    const servers = ids.map(
-      (id, index) =>
-        new ChaosServer({
-          id,
-          port: portOfServer.get(id) as number,
-          // The address of the next; it finds the rest.
-          peerPorts: [portOf(id, ids[(index + 1) % count] as string) as number],
-          folder: folder.at(id),
-          program,
-          crashed,
-        }),
-    )
-    const mesh = new ChaosMesh(folder, servers, proxies)
+    const { ids, network, folder, program, crashed } = options
+    const servers = ids.map((id, index) => {
+      // The address of the next; it finds the rest.
+      const peer = network.dialled({ from: id, to: ids[(index + 1) % ids.length] as string })
+      const launcher = network.launcher(id)
+      return new ChaosServer({
+        id,
+        ...network.place(id),
+        peer,
+        folder: folder.at(id),
+        launcher,
+        program,
+        crashed,
+      })
+    })
+    const mesh = new ChaosMesh(folder, servers, network)
     await Promise.all(servers.map((server) => server.start()))
     await mesh.meshed(meshedMsMax)
     return mesh
@@ -78,11 +53,12 @@ export class ChaosMesh {
   }
 
   get links(): readonly Link[] {
-    return this.proxies.map(({ from, to }) => ({ from, to }))
+    return linksOf(this.ids)
   }
 
+  /** Where clients find them. */
   get ports(): ReadonlyMap<string, number> {
-    return new Map([...this.servers].map(([id, { port }]) => [id, port]))
+    return new Map(this.ids.map((id) => [id, this.network.clientPort(id)]))
   }
 
   server(id: string): ChaosServer {
@@ -91,27 +67,17 @@ export class ChaosMesh {
     return server
   }
 
-  proxy({ from, to }: Link): LinkProxy {
-    const proxy = this.proxies.find((other) => other.from === from && other.to === to)
-    if (proxy === undefined) throw new Error(`there is no link from ${from} to ${to}`)
-    return proxy
-  }
-
   /** Waits until each is connected to each, and no lab holds a link. */
   async meshed(boundMs: number): Promise<void> {
     await this.#withClients(async (clients) => {
-      await Promise.all(
-        clients.map((client) =>
-          client.until<Status>(
-            'status',
-            {},
-            ({ peers }) =>
-              peers.filter(({ state, link }) => state === 'connected' && link === 'open').length ===
-              this.servers.size - 1,
-            boundMs,
-          ),
-        ),
-      )
+      for (const endsMs = performance.now() + boundMs; ; await pause(pollMs)) {
+        const statuses = await Promise.all(clients.map((client) => client.call<Status>('status')))
+        const away = closedLinks(statuses)
+        if (away.length === 0 && statuses.every(({ peers }) => peers.length === this.servers.size - 1)) return
+        if (performance.now() > endsMs) {
+          throw new Error(`the servers are not connected after ${boundMs} ms: ${away.join('; ')}`)
+        }
+      }
     })
   }
 
@@ -129,7 +95,7 @@ export class ChaosMesh {
     const wanted = [...keys]
     return await this.#withClients(async (clients) => {
       const beganMs = performance.now()
-      for (;;) {
+      for (; ; await pause(pollMs)) {
         const statuses = await Promise.all(clients.map((client) => client.call<Status>('status')))
         const [first, ...others] = statuses.map(({ applied }) => inOrder(applied))
         if (others.every((other) => other === first)) break
@@ -155,14 +121,18 @@ export class ChaosMesh {
     return await this.#asking(id, (client) => client.call<Status>('status'))
   }
 
-  /** What a lab does to a link. */
-  async link({ from, to }: Link, action: object): Promise<void> {
-    await this.#asking(from, (client) => client.call('link', { peer: to, ...action }))
+  /** What a lab does to a link. @returns whether its server could be asked. */
+  async link({ from, to }: Link, action: object): Promise<boolean> {
+    const client = await SharedConnection.connect(this.network.clientPort(from))
+    if (client === undefined) return false
+    const reply = await client.ask('link', JSON.stringify({ peer: to, ...action }), labMsMax)
+    client.close()
+    return reply.kind === 'result'
   }
 
   /** Everything as it should be: all servers run, and all links are open. */
   async heal(): Promise<void> {
-    for (const proxy of this.proxies) proxy.heal()
+    await Promise.all(this.links.map((link) => this.network.heal(link)))
     const servers = [...this.servers.values()]
     for (const server of servers) server.resume()
     await Promise.all(servers.filter(({ isUp }) => !isUp).map((server) => server.start()))
@@ -175,30 +145,27 @@ export class ChaosMesh {
     }
   }
 
-  /** Links between servers that do not go through a proxy, in words: there must be none. */
+  /** Links on which nothing could be done, in words: there must be none. */
   async leaks(): Promise<readonly string[]> {
     return await this.#withClients(async (clients) => {
       const statuses = await Promise.all(clients.map((client) => client.call<Status>('status')))
       return statuses.flatMap(({ server, peers }) =>
         peers
-          .filter(({ id, address }) => address !== this.#addressOf({ from: server, to: id }))
-          .map(({ id, address }) => `server ${server} dials ${id} at ${address}, past the proxy`),
+          .map(({ id, address }) => ({ link: { from: server, to: id }, address }))
+          .filter(({ link, address }) => address !== this.network.dialled(link))
+          .map(({ link, address }) => `the link ${nameOf(link)} is to ${address}, past this network`),
       )
     })
   }
 
   async close(): Promise<void> {
-    for (const proxy of this.proxies) proxy.heal()
+    await Promise.all(this.links.map((link) => this.network.heal(link)))
     await Promise.all([...this.servers.values()].map((server) => server.stop()))
-    for (const proxy of this.proxies) proxy.close()
+    await this.network.close()
   }
 
-  #addressOf(link: Link): string {
-    return `127.0.0.1:${this.proxy(link).port}`
-  }
-
-  async #asking<Found>(id: string, ask: (client: RawClient) => Promise<Found>): Promise<Found> {
-    const client = await RawClient.connect(this.server(id).port)
+  async #asking<Found>(id: string, ask: (client: SharedConnection) => Promise<Found>): Promise<Found> {
+    const client = await SharedConnection.connectPatiently(this.network.clientPort(id))
     try {
       return await ask(client)
     } finally {
@@ -206,8 +173,10 @@ export class ChaosMesh {
     }
   }
 
-  async #withClients<Found>(look: (clients: readonly RawClient[]) => Promise<Found>): Promise<Found> {
-    const clients = await Promise.all([...this.servers.values()].map(({ port }) => RawClient.connect(port)))
+  async #withClients<Found>(look: (clients: readonly SharedConnection[]) => Promise<Found>): Promise<Found> {
+    const clients = await Promise.all(
+      [...this.ports.values()].map((port) => SharedConnection.connectPatiently(port)),
+    )
     try {
       return await look(clients)
     } finally {
@@ -245,12 +214,16 @@ function differences(statuses: readonly Status[]): string {
     const entries = statuses.map(({ applied }) => applied[origin] ?? 0)
     if (new Set(entries).size > 1) told.push(`of ${origin} up to ${entries.join(', ')}`)
   }
-  const links = statuses.flatMap(({ server, peers }) =>
+  return [...told, ...closedLinks(statuses)].join('; ')
+}
+
+/** The links that are not as they should be, in words. */
+function closedLinks(statuses: readonly Status[]): readonly string[] {
+  return statuses.flatMap(({ server, peers }) =>
     peers
       .filter(({ state, link }) => state !== 'connected' || link !== 'open')
       .map(({ id, state, link }) => `the link from ${server} to ${id} is ${state}, ${link}`),
   )
-  return [...told, ...links].join('; ')
 }
 
 /** Where dumps of servers that have applied the same differ first, in words. */
@@ -264,3 +237,5 @@ function difference(dumps: readonly Dump[]): string {
 }
 
 const meshedMsMax = 60_000
+const labMsMax = 2_000
+const pollMs = 5

@@ -10,9 +10,9 @@ import type { Program } from './compiled-program.ts'
  */
 export class ChaosServer {
   readonly id: string
-  readonly port: number
   readonly folder: string
-  readonly #peerPorts: readonly number[]
+  readonly #place: readonly string[]
+  readonly #launcher: readonly string[]
   readonly #program: Program
   readonly #crashed: (complaint: string) => void
   #child: ChildProcess | undefined
@@ -24,18 +24,22 @@ export class ChaosServer {
 
   constructor(options: {
     readonly id: string
+    readonly host: string
     readonly port: number
-    /** Where it is to dial the others. */
-    readonly peerPorts: readonly number[]
+    /** Where it is to dial another one. */
+    readonly peer: string
     readonly folder: string
+    /** Words before those of its own command line. */
+    readonly launcher: readonly string[]
     readonly program: Program
     /** Its process has ended, and nobody had ended it. */
     readonly crashed: (complaint: string) => void
   }) {
+    const { host, port, peer } = options
     this.id = options.id
-    this.port = options.port
     this.folder = options.folder
-    this.#peerPorts = options.peerPorts
+    this.#place = ['--host', host, '--port', `${port}`, '--peers', peer]
+    this.#launcher = options.launcher
     this.#program = options.program
     this.#crashed = options.crashed
   }
@@ -52,12 +56,12 @@ export class ChaosServer {
    * @throws Error, as a rejection, where it ends before it listens, with what it said.
    */
   async start({ fileKibibytesMax }: { readonly fileKibibytesMax?: number } = {}): Promise<void> {
-    const words = [...this.#program, 'server', '--port', `${this.port}`, '--id', this.id]
-    words.push('--peers', this.#peerPorts.join(' '), '--data', this.folder, '--durability', 'sync', '--lab')
-    const [command, ...rest] =
-      fileKibibytesMax === undefined
-        ? [process.execPath, ...words]
-        : ['bash', '-c', `ulimit -f ${fileKibibytesMax}; exec "$0" "$@"`, process.execPath, ...words]
+    // Where it listens beyond its machine, that is a network of its own.
+    const own = ['--id', this.id, '--data', this.folder, '--durability', 'sync', '--lab', '--insecure']
+    const words = [...this.#program, 'server', ...this.#place, ...own]
+    const limit = fileKibibytesMax === undefined ? 'unlimited' : `${fileKibibytesMax}`
+    const limited = ['bash', '-c', `ulimit -f ${limit}; exec "$0" "$@"`, process.execPath]
+    const [command = '', ...rest] = [...this.#launcher, ...limited, ...words]
     const child = spawn(command, rest, { env: environment(), stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     running.add(child)

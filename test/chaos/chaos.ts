@@ -12,6 +12,7 @@ import { FaultRunner, type DiskLoss } from './fault-runner.ts'
 import { faultsOfRound, showFault, type Fault, type FaultKind } from './faults.ts'
 import { LibraryMessenger } from './library-messenger.ts'
 import { LibraryWatcher } from './library-watcher.ts'
+import type { Network } from './network.ts'
 import { Pace } from './pace.ts'
 import { RawMessenger } from './raw-messenger.ts'
 import { RawWatcher } from './raw-watcher.ts'
@@ -34,7 +35,9 @@ export interface ChaosOptions {
   readonly operations: number
   /** … or after the round that is on when so many seconds are over. */
   readonly seconds: number
-  readonly servers: number
+  readonly network: Network
+  /** The names of its servers. */
+  readonly servers: readonly string[]
   readonly faults: readonly FaultKind[]
   readonly program: Program
   /** Where the history is written; a file in the temporary folder by default. */
@@ -81,8 +84,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     if (violations.length < violationsMax) violations.push(complaint)
   }
   const folder = await DataFolder.make()
-  const { seed, program, servers: count } = options
-  const mesh = await ChaosMesh.start({ count, folder, program, crashed: complain })
+  const { seed, network, program, servers: ids } = options
+  const mesh = await ChaosMesh.start({ ids, network, folder, program, crashed: complain })
   const historyPath = options.history ?? join(tmpdir(), `tidings-chaos-${process.pid}-${seed}.ndjson`)
   const run = await ChaosRun.prepare({ options, mesh, historyPath, complain })
   try {
@@ -286,16 +289,21 @@ class ChaosRun {
   }
 
   /** One more update, which comes after all others; whoever watches has to be told of it. */
-  async #endWatches({ ends }: RoundKeys): Promise<void> {
+  async #endWatches({ ends, ballast }: RoundKeys): Promise<void> {
     await this.#ender.hop()
-    const version = await this.#endWith(ends)
+    const changes = [
+      ...ends.map((key) => ({ key, deleted: false })),
+      // Long values are read often, and have done their work.
+      ...ballast.map((key) => ({ key, deleted: true })),
+    ]
+    const version = await this.#endWith(changes)
     const told = Promise.all(this.#watchers.map(({ record }) => record.toldOf(version)))
     await within(told, () => `a watch is not told of ${version.join('@')}`, watchMsMax)
   }
 
-  async #endWith(ends: readonly string[]): Promise<WireVersion> {
+  async #endWith(changes: Parameters<Session['batch']>[0]): Promise<WireVersion> {
     for (let attempt = 1; attempt <= endAttemptsMax; attempt++) {
-      const outcome = await this.#ender.batch(ends.map((key) => ({ key, deleted: false })))
+      const outcome = await this.#ender.batch(changes)
       if (outcome.kind === 'written') return outcome.version
       // If it has happened all the same, the next one comes after it.
       await this.#mesh.agreed(this.#keys, agreementMsMax)
@@ -374,7 +382,7 @@ const roundMsMin = 1_000
 /** How long faults without an end are on beside work. */
 const lastingMs = 1_500
 /** What servers that were away may take longer for a round's work. */
-const lateMsMax = 10_000
+const lateMsMax = 20_000
 /** A session gives up after a few attempts, each of some seconds. */
 const idleMsMax = 60_000
 

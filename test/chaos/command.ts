@@ -7,6 +7,7 @@
  * It ends by itself, with exit code 1 where anything is not as it has to be; then it names the history, which is kept.
  */
 import { rm } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { chalkFor } from '../../src/terminal/colour.ts'
 import { reportOf } from '../../src/check/report.ts'
@@ -15,6 +16,8 @@ import { runChaos, type ChaosOptions, type ChaosReport } from './chaos.ts'
 import { compileProgram } from './compiled-program.ts'
 import { allFaultKinds, faultKinds, type FaultKind } from './faults.ts'
 import { verdictOn } from './history-verdict.ts'
+import { NamespaceNetwork, runAmongNamespaces } from './namespace-network.ts'
+import { ProxyNetwork } from './proxy-network.ts'
 
 const help = `chaos: real servers, disks and clients under faults, recorded and judged
 
@@ -23,6 +26,8 @@ const help = `chaos: real servers, disks and clients under faults, recorded and 
   --seconds S      how long, if that is over first (60, where --operations is not given)
   --history FILE   where the history is written, and kept
   --servers N      how many servers (3)
+  --network KIND   proxies, in which links break and are slow (the default), or namespaces, in which packets
+                   are lost; these take root and Linux, and where there are none, proxies do
   --faults LIST    ${allFaultKinds.join(', ')};
                    by default all but those of a lost disk, ${notByDefault().join(' and ')}
   --round N        operations in one round (8000)
@@ -41,8 +46,26 @@ async function run(argv: readonly string[]): Promise<number> {
     console.error(options)
     return 2
   }
+  if (values.network === 'namespaces' && values.among === undefined) {
+    const self = fileURLToPath(import.meta.url)
+    const code = await runAmongNamespaces(options.servers, (prefix) => [
+      ...process.execArgv,
+      self,
+      ...argv,
+      '--among',
+      prefix,
+    ])
+    if (code !== undefined) return code
+    console.log('there are no network namespaces here; proxies it is')
+  }
   try {
-    const report = await runChaos({ ...options, program: await compileProgram() })
+    const { servers, amongNamespaces } = options
+    const network =
+      amongNamespaces === undefined
+        ? await ProxyNetwork.start(servers)
+        : await NamespaceNetwork.start(amongNamespaces, servers)
+    const faults = options.faults.filter((kind) => network.canDelay || kind !== 'delay')
+    const report = await runChaos({ ...options, network, faults, program: await compileProgram() })
     console.log(summaryOf(report))
     const verdict = await verdictOn(report.historyPath)
     const paint = chalkFor(process.stdout, { env: process.env })
@@ -65,6 +88,9 @@ const flags = {
   seconds: { type: 'string' },
   history: { type: 'string' },
   servers: { type: 'string' },
+  network: { type: 'string' },
+  /** What the namespaces' names begin with, in whose router this process runs. Not for people. */
+  among: { type: 'string' },
   faults: { type: 'string' },
   round: { type: 'string' },
   sessions: { type: 'string' },
@@ -74,8 +100,10 @@ const flags = {
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof flags }>>['values']
 
+type Options = Omit<ChaosOptions, 'program' | 'network'> & { readonly amongNamespaces?: string }
+
 /** @returns what is wrong with the flags, in words, where anything is. */
-function optionsFrom(values: Values): Omit<ChaosOptions, 'program'> | string {
+function optionsFrom(values: Values): Options | string {
   const whole = (text: string | undefined, byDefault: number): number =>
     text === undefined ? byDefault : /^\d+$/.test(text) ? Number(text) : Number.NaN
   const numbers = {
@@ -93,8 +121,14 @@ function optionsFrom(values: Values): Omit<ChaosOptions, 'program'> | string {
   const faults = values.faults?.split(',').filter((name) => name !== '') ?? byDefault()
   const unknown = faults.find((name) => !Object.hasOwn(faultKinds, name))
   if (unknown !== undefined) return `there is no fault "${unknown}"; there is ${allFaultKinds.join(', ')}`
+  const { network = 'proxies', among } = values
+  if (network !== 'proxies' && network !== 'namespaces') {
+    return `there is no network "${network}"; there are proxies and namespaces`
+  }
   return {
     ...numbers,
+    servers: Array.from({ length: numbers.servers }, (_, index) => `${index + 1}`),
+    ...(among === undefined ? {} : { amongNamespaces: among }),
     faults: faults as FaultKind[],
     dropsCuts: values['drop-cuts'] === true,
     told: (line) => console.log(line),

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { CuttingProxy } from '../durability/cutting-proxy.ts'
 import type { Random } from '../durability/random.ts'
-import type { Applied, ChaosMesh, Link } from './chaos-mesh.ts'
+import type { Applied, ChaosMesh } from './chaos-mesh.ts'
 import type { Fault, FaultKind } from './faults.ts'
-import type { Direction } from './link-proxy.ts'
+import type { Direction, Link, Network } from './network.ts'
 import type { Switchboard } from './switchboard.ts'
 import type { Watcher } from './watcher.ts'
 
@@ -62,7 +62,7 @@ export class FaultRunner {
   async #inflict(fault: Fault, past: Promise<void>): Promise<boolean> {
     const { mesh, random } = this.#options
     const servers = fault.servers.map((id) => mesh.server(id))
-    const proxies = fault.links.map((link) => mesh.proxy(link))
+    const { network } = mesh
     switch (fault.kind) {
       case 'kill':
       case 'killAll':
@@ -81,27 +81,21 @@ export class FaultRunner {
         return true
       case 'cut':
       case 'partition':
-        for (const proxy of proxies) proxy.cut()
-        await past
-        for (const proxy of proxies) proxy.heal()
+        await treat(network, fault.links, (link) => network.cut(link), past)
         return true
       case 'flap':
         for (const endsMs = performance.now() + fault.lastsMs; performance.now() < endsMs;) {
-          for (const proxy of proxies) proxy.breakNow()
+          for (const link of fault.links) await network.flap(link)
           await pause(random.between(30, 300))
         }
         return true
       case 'hold': {
         const direction = random.oneOf<Direction>(['there', 'back', 'both'])
-        for (const proxy of proxies) proxy.hold(direction)
-        await past
-        for (const proxy of proxies) proxy.heal()
+        await treat(network, fault.links, (link) => network.hold(link, direction), past)
         return true
       }
       case 'delay':
-        for (const proxy of proxies) proxy.delay(fault.delayMs)
-        await past
-        for (const proxy of proxies) proxy.heal()
+        await treat(network, fault.links, (link) => network.delay(link, fault.delayMs), past)
         return true
       case 'labHold':
         return await this.#labour(fault.links, { action: 'hold' }, { action: 'release' }, past)
@@ -166,11 +160,11 @@ export class FaultRunner {
     past: Promise<void>,
   ): Promise<boolean> {
     const { mesh } = this.#options
-    const done = await Promise.allSettled(links.map((link) => mesh.link(link, doing)))
+    const done = await Promise.all(links.map((link) => mesh.link(link, doing)))
     await past
     // Where that fails, whoever heals the mesh at the end of the round looks after it.
-    await Promise.allSettled(links.map((link) => mesh.link(link, undoing)))
-    return done.some(({ status }) => status === 'fulfilled')
+    await Promise.all(links.map((link) => mesh.link(link, undoing)))
+    return done.includes(true)
   }
 
   async #loseDisk({ kind, servers, links }: Fault, past: Promise<void>): Promise<void> {
@@ -192,7 +186,7 @@ export class FaultRunner {
       keep(applied, (of) => of !== origin)
     }
     // The others hear nothing of it any more: what it takes now, nobody else has.
-    for (const link of links) mesh.proxy(link).cut()
+    for (const link of links) await mesh.network.cut(link)
     await past
     await server.kill()
     const others = mesh.ids.filter((other) => other !== id)
@@ -201,8 +195,20 @@ export class FaultRunner {
     else await mesh.folder.wipe(id)
     this.#loss = { server: id, survived }
     await server.start()
-    for (const link of links) mesh.proxy(link).heal()
+    for (const link of links) await mesh.network.heal(link)
   }
+}
+
+/** Does something to links for a while. */
+async function treat(
+  network: Network,
+  links: readonly Link[],
+  doing: (link: Link) => Promise<void>,
+  past: Promise<void>,
+): Promise<void> {
+  for (const link of links) await doing(link)
+  await past
+  for (const link of links) await network.heal(link)
 }
 
 export interface FaultRunnerOptions {

@@ -1,5 +1,5 @@
 import type { Random } from '../durability/random.ts'
-import type { Link } from './chaos-mesh.ts'
+import { nameOf, type Link } from './network.ts'
 
 /** What is done to servers, links and clients, and how often one kind is drawn beside the others. */
 export const faultKinds = {
@@ -79,7 +79,7 @@ export function faultsOfRound(options: {
 /** A fault in words. */
 export function showFault({ kind, atMs, lastsMs, servers, links, delayMs }: Fault): string {
   const whom = servers.length > 0 ? ` of ${servers.join(' and ')}` : ''
-  const where = links.length > 0 ? ` on ${links.map(({ from, to }) => `${from}→${to}`).join(', ')}` : ''
+  const where = links.length > 0 ? ` on ${links.map(nameOf).join(', ')}` : ''
   const slow = delayMs > 0 ? ` by ${delayMs} ms` : ''
   const until = lastsMs === Infinity ? 'to the end' : `for ${lastsMs} ms`
   return `${kind}${whom}${where}${slow} at ${atMs} ms ${until}`

@@ -1,9 +1,7 @@
 import { connect, createServer, type Server as Listener, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { AddressRewriter } from './address-rewriter.ts'
-
-/** Which way what is held or delayed goes: what the dialling server sends, its answers, or both. */
-export type Direction = 'there' | 'back' | 'both'
+import type { Direction } from './network.ts'
 
 /**
  * One directed link between two servers: the sender dials this proxy in place of the receiver, and what it sends goes

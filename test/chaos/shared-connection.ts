@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { WireError, WireMessage } from '../integration/raw-client.ts'
 
 /** What came of a question. */
@@ -61,6 +62,16 @@ export class SharedConnection {
     return connection
   }
 
+  /** As {@link connect}, for a server that must be there. @throws Error, as a rejection, where it is not. */
+  static async connectPatiently(port: number, events: ConnectionEvents = {}): Promise<SharedConnection> {
+    for (const endsMs = performance.now() + patientMs; performance.now() < endsMs;) {
+      const connection = await SharedConnection.connect(port, events)
+      if (connection !== undefined) return connection
+      await pause(redialMs)
+    }
+    throw new Error(`nobody answers at port ${port}`)
+  }
+
   get isClosed(): boolean {
     return this.#isClosed
   }
@@ -74,6 +85,17 @@ export class SharedConnection {
       if (this.#outbox === '') setImmediate(() => this.#flush())
       this.#outbox += `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${params}}\n`
     })
+  }
+
+  /** As {@link ask}, for what must be answered. @throws Error, as a rejection, where it is not. */
+  async call<Result>(method: string, params: object = {}): Promise<Result> {
+    const text = JSON.stringify(params)
+    const reply = await this.ask(method, text, patientMs)
+    if (reply.kind === 'result') return reply.result as Result
+    const why = reply.kind === 'refused' ? reply.error.message : reply.kind
+    throw new Error(
+      `${method} ${text.slice(0, 200)} was not answered at port ${this.#socket.remotePort}: ${why}`,
+    )
   }
 
   /** The server has shown that it has applied this. */
@@ -109,6 +131,11 @@ export class SharedConnection {
 
   #read(text: string): void {
     if (this.#isClosed) return
+    if (!text.includes('\n')) {
+      // A long answer comes in many pieces, and is not to be looked through with each.
+      this.#rest += text
+      return
+    }
     const lines = (this.#rest + text).split('\n')
     this.#rest = lines.pop() ?? ''
     for (const line of lines) {
@@ -152,3 +179,6 @@ interface ConnectionEvents {
 
 const sweepMs = 50
 const greetingMsMax = 3_000
+/** What a server of which nothing is wrong may take, on a machine on which many others run. */
+const patientMs = 60_000
+const redialMs = 50

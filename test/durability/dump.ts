@@ -1,4 +1,7 @@
-import type { RawClient } from '../integration/raw-client.ts'
+/** Whoever can ask a server, and takes no error for an answer. */
+export interface Caller {
+  call<Result>(method: string, params?: object): Promise<Result>
+}
 
 /** A version as it is on the wire. */
 export type WireVersion = readonly [timestamp: number, origin: string]
@@ -19,7 +22,7 @@ export interface Dump {
 }
 
 /** @param keys to be asked for besides those that the server lists. */
-export async function dumpOf(client: RawClient, keys: readonly string[]): Promise<Dump> {
+export async function dumpOf(client: Caller, keys: readonly string[]): Promise<Dump> {
   const status = await client.call<Dump['counts'] & Pick<Dump, 'applied'>>('status')
   const listed = await listedKeys(client)
   const all = [...new Set([...keys, ...listed])].toSorted()
@@ -36,7 +39,7 @@ export async function dumpOf(client: RawClient, keys: readonly string[]): Promis
   }
 }
 
-async function listedKeys(client: RawClient): Promise<readonly string[]> {
+async function listedKeys(client: Caller): Promise<readonly string[]> {
   const listed: string[] = []
   let from: string | undefined = ''
   while (from !== undefined) {
