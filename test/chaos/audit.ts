@@ -48,7 +48,7 @@ export class Audit implements SessionObserver {
    * @param round.isLost whether a version is gone with a disk, as it may be.
    */
   async judge(
-    mesh: ChaosMesh,
+    mesh: Pick<ChaosMesh, 'ports'>,
     round: {
       readonly applied: Applied
       readonly isLost: (version: WireVersion) => boolean
