@@ -7,26 +7,35 @@ import type {
 } from '../../src/check/history-line.ts'
 import type { Pattern } from '../../src/check/verdict.ts'
 
+/** A violation, as far as two checkers have to agree on it. */
+export interface DefinedViolation {
+  readonly pattern: Pattern
+  /** The line that cannot be so; 0 where several lines together cannot. */
+  readonly line: number
+  /** How many events show it at least; 0 where that is a matter of wording. */
+  readonly size: number
+}
+
 /**
- * The patterns of a history by their definitions, and nothing clever: the causal order is a matrix that is closed in n³
+ * The violations of a history by their definitions, and nothing clever: the causal order is a matrix that is closed in n³
  * steps, and every condition is tried on every pair. What the checker must agree with.
  */
-export function patternsByDefinition(lines: readonly HistoryLine[]): ReadonlySet<Pattern> {
-  return new Definitions(lines).patterns
+export function violationsByDefinition(lines: readonly HistoryLine[]): readonly DefinedViolation[] {
+  return new Definitions(lines).violations
 }
 
 class Definitions {
-  readonly patterns = new Set<Pattern>()
+  readonly violations: DefinedViolation[] = []
   readonly #events: Event[] = []
   readonly #finals: Sighting[] = []
   readonly #lost = new Set<string>()
   readonly #sightings: Sighting[] = []
 
   constructor(lines: readonly HistoryLine[]) {
-    for (const line of lines) {
+    for (const [index, line] of lines.entries()) {
       if (line.op === 'lost') this.#lost.add(nameOf(line.version))
       else if (line.op === 'final') this.#finals.push(sightingOf(line, undefined))
-      else this.#events.push(eventOf(line))
+      else this.#events.push(eventOf(line, index + 1))
     }
     this.#explain()
     this.#judgeOrder()
@@ -40,9 +49,9 @@ class Definitions {
     for (const event of updates.filter(({ ok }) => ok === true)) {
       event.version = event.parts[0]?.version ?? undefined
       if (event.parts.some(({ version }) => nameOf(version) !== nameOf(event.version)))
-        this.patterns.add('ThinAirRead')
+        this.#add('ThinAirRead')
       if (updates.some((other) => other !== event && isSame(other.version, event.version)))
-        this.patterns.add('ThinAirRead')
+        this.#add('ThinAirRead')
     }
     for (const event of this.#events) {
       if (isUpdate(event) || event.ok !== true) continue
@@ -56,7 +65,7 @@ class Definitions {
       const event = updates.find(({ version }) => isSame(version, sighting.version))
       if (event === undefined) return true
       if (deletes(event, sighting.key)) sighting.source = event
-      else this.patterns.add('ThinAirRead')
+      else this.#add('ThinAirRead')
       return false
     })
     this.#explainTombstones(unexplained, updates)
@@ -76,7 +85,7 @@ class Definitions {
         return
       }
     }
-    this.patterns.add('ThinAirRead')
+    this.#add('ThinAirRead')
   }
 
   /** First what has one explanation only, over and over; then what can be explained beside all that was seen before. */
@@ -111,7 +120,7 @@ class Definitions {
     for (const name of versions) {
       const event = explained.get(name)
       if (event === undefined) {
-        this.patterns.add('ThinAirRead')
+        this.#add('ThinAirRead')
         continue
       }
       explain(name, event)
@@ -125,48 +134,74 @@ class Definitions {
     const events = this.#events.filter((event) =>
       isUpdate(event) ? event.version !== undefined : event.ok === true,
     )
-    const all = closure(events, (a, b) => isSessionBefore(a, b) || sees(b, a))
-    if (events.some((event) => all(event, event))) this.patterns.add('CyclicCO')
+    const cyclic = distances(events, (a, b) => isSessionBefore(a, b) || sees(b, a))
+    this.#judgeCycles(events, cyclic)
     // A set-aside observation is one of a write that comes after the observer.
     for (const event of events) {
       event.sightings = event.sightings.filter(({ source }) => source !== undefined)
-      for (const sighting of event.sightings) sighting.isSetAside = all(event, sighting.source as Event)
+      for (const sighting of event.sightings)
+        sighting.isSetAside = isBefore(cyclic, event, sighting.source as Event)
     }
-    const before = closure(events, (a, b) => isSessionBefore(a, b) || sees(b, a))
+    const distance = distances(events, (a, b) => isSessionBefore(a, b) || sees(b, a))
     const updates = events.filter(isUpdate)
     for (const later of updates) {
-      if (updates.some((earlier) => before(earlier, later) && !isAbove(later.version, earlier.version))) {
-        this.patterns.add('CyclicCF')
-      }
+      const earlier = updates.filter((one) => !isAbove(later.version, one.version))
+      const size = 1 + least(earlier.map((one) => distance(one, later)))
+      if (size < Infinity) this.#add('CyclicCF', later, size)
     }
     for (const event of events) {
       if (isUpdate(event)) continue
-      for (const part of event.parts) this.#judgePart(event, part, events, before)
+      for (const part of event.parts) this.#judgePart(event, part, events, distance)
     }
   }
 
-  #judgePart(event: Event, part: TransactionPart, events: readonly Event[], before: Relation): void {
+  /** Events that come before each other are one violation, as long as the shortest cycle through one of them. */
+  #judgeCycles(events: readonly Event[], distance: Distance): void {
+    const judged = new Set<Event>()
+    for (const event of events) {
+      if (judged.has(event) || !isBefore(distance, event, event)) continue
+      const members = events.filter(
+        (other) => isBefore(distance, event, other) && isBefore(distance, other, event),
+      )
+      for (const member of members) judged.add(member)
+      this.#add('CyclicCO', undefined, 1 + least(members.map((member) => distance(member, member))))
+    }
+  }
+
+  #judgePart(event: Event, part: TransactionPart, events: readonly Event[], distance: Distance): void {
     const sighting = event.sightings.find(({ of }) => of === part)
     if (part.version != null && (sighting === undefined || sighting.isSetAside)) return
     const seen = sighting?.source
-    const known = events.filter((write) => write !== seen && writes(write, part.key) && before(write, event))
-    const isOverwritten = seen !== undefined && known.some((write) => before(seen, write))
-    const higher = known.filter((write) => seen === undefined || isAbove(write.version, seen.version))
+    const known = events.filter(
+      (write) => write !== seen && writes(write, part.key) && isBefore(distance, write, event),
+    )
+    const overwritten =
+      seen === undefined
+        ? Infinity
+        : 1 + least(known.map((write) => distance(seen, write) + distance(write, event)))
     if (event.isPush) {
-      if (isOverwritten) this.patterns.add('WriteCORead')
+      if (overwritten < Infinity) this.#add('WriteCORead', event, overwritten)
       return
     }
-    if (!isOverwritten && higher.length === 0) return
-    const witnesses = events.filter((other) => other === event || isSessionBefore(other, event))
+    const higher = known.filter((write) => seen === undefined || isAbove(write.version, seen.version))
+    if (overwritten === Infinity && higher.length === 0) return
+    const first = seen === undefined ? 1 : 2
     const highest = higher.filter((write) => !higher.some((other) => isAbove(other.version, write.version)))
+    const showsOther = (witness: Event, batch: Event): boolean =>
+      witness.sightings.some(
+        ({ key, source, isSetAside }) => source === batch && key !== part.key && !isSetAside,
+      )
+    const isTornWithin = highest.some((batch) => showsOther(event, batch))
     const isTorn = highest.some((batch) =>
-      witnesses.some(({ sightings }) =>
-        sightings.some(({ key, source, isSetAside }) => source === batch && key !== part.key && !isSetAside),
-      ),
+      events.some((witness) => isSessionBefore(witness, event) && showsOther(witness, batch)),
     )
-    if (isTorn) this.patterns.add('FracturedRead')
-    else if (seen === undefined) this.patterns.add('WriteCOInitRead')
-    else this.patterns.add(isOverwritten ? 'WriteCORead' : 'CyclicCF')
+    if (isTornWithin) this.#add('FracturedRead', event, first + 1)
+    else if (isTorn) this.#add('FracturedRead', event, first + 2)
+    else if (overwritten < Infinity) this.#add('WriteCORead', event, overwritten)
+    else {
+      const size = first + least(higher.map((write) => distance(write, event)))
+      this.#add(seen === undefined ? 'WriteCOInitRead' : 'CyclicCF', event, size)
+    }
   }
 
   // ── the end ────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,20 +219,25 @@ class Definitions {
       const told = ends.map((end) =>
         end === undefined ? 'nothing' : JSON.stringify([end.version, end.value]),
       )
-      if (new Set(told).size > 1) this.patterns.add('DivergentFinal')
-      for (const event of this.#events) {
-        if (!isUpdate(event) || event.version === undefined || !writes(event, key)) continue
-        if (this.#lost.has(nameOf(event.version))) continue
-        if (ends.some((end) => end === undefined || isAbove(event.version, end.version)))
-          this.patterns.add('LostWrite')
-      }
+      if (new Set(told).size > 1) this.#add('DivergentFinal')
+      const isMissing = (event: Event): boolean =>
+        writes(event, key) &&
+        event.version !== undefined &&
+        !this.#lost.has(nameOf(event.version)) &&
+        ends.some((end) => end === undefined || isAbove(event.version, end.version))
+      if (this.#events.some(isMissing)) this.#add('LostWrite')
     }
+  }
+
+  #add(pattern: Pattern, event?: Event, size = 0): void {
+    this.violations.push({ pattern, line: event?.line ?? 0, size })
   }
 }
 
-type Relation = (a: Event, b: Event) => boolean
+type Distance = (a: Event, b: Event) => number
 
 interface Event {
+  readonly line: number
   readonly session: string
   readonly i: number
   readonly ok: boolean | null
@@ -220,12 +260,13 @@ interface Sighting {
   isSetAside: boolean
 }
 
-function eventOf(line: EventLine): Event {
+function eventOf(line: EventLine, number: number): Event {
   const parts =
     line.op === 'txn'
       ? line.ops
       : [line.op === 'push' ? { ...line, op: 'read' as const } : (line as TransactionPart)]
   return {
+    line: number,
     session: line.session,
     i: line.i,
     ok: line.ok === undefined ? true : line.ok,
@@ -276,16 +317,24 @@ function isSessionBefore(a: Event, b: Event): boolean {
   return !b.isPush || a.isPush
 }
 
-function closure(events: readonly Event[], direct: Relation): Relation {
+/** How many steps there are at least from one event to another, one or more; without a path, infinitely many. */
+function distances(events: readonly Event[], direct: (a: Event, b: Event) => boolean): Distance {
   const numbers = new Map(events.map((event, number) => [event, number]))
-  const reaches = events.map((a) => events.map((b) => direct(a, b)))
-  for (const via of reaches.keys()) {
-    for (const row of reaches) {
-      if (row[via] !== true) continue
-      for (const to of reaches.keys()) if (reaches[via]?.[to] === true) row[to] = true
+  const rows = events.map((a) => events.map((b) => (direct(a, b) ? 1 : Infinity)))
+  for (const via of rows.keys()) {
+    for (const row of rows) {
+      for (const to of rows.keys()) row[to] = least([row[to], (row[via] ?? 0) + (rows[via]?.[to] ?? 0)])
     }
   }
-  return (a, b) => reaches[numbers.get(a) ?? -1]?.[numbers.get(b) ?? -1] === true
+  return (a, b) => rows[numbers.get(a) ?? -1]?.[numbers.get(b) ?? -1] ?? Infinity
+}
+
+function isBefore(distance: Distance, a: Event, b: Event): boolean {
+  return distance(a, b) < Infinity
+}
+
+function least(numbers: readonly (number | undefined)[]): number {
+  return Math.min(Infinity, ...numbers.map((number) => number ?? Infinity))
 }
 
 /** One after the other, each that can have an explanation together with those before it; by trying all. */
