@@ -63,7 +63,7 @@ export class DurableMesh {
         storage: {
           store,
           mode,
-          checkpointer: new Checkpointer({ replica, replayed }),
+          checkpointer: new Checkpointer({ replica, replayed, limits: checkpointLimits }),
           failed: (error) => {
             throw error
           },
@@ -268,6 +268,9 @@ interface Node {
   readonly answers: Map<number, ClientResult>
   readonly events: ReplicaEvent[]
 }
+
+/** So soon, and in so small slices, that a restart reads most from the state on the disk, and little from the log. */
+const checkpointLimits = { writesPerRound: 2, keysPerSlice: 2 }
 
 /** Far above what any test needs; servers that pass it are in a loop. */
 const turnsMax = 5_000
