@@ -121,7 +121,8 @@ export class Chronicle {
       this.#byTimestamp.push(new Map())
     }
     const facts = this.#facts[originIndex] as Fact[]
-    const past = Int32Array.from(view, (count) => count ?? 0)
+    const past = new Int32Array(view.length)
+    for (let index = 0; index < view.length; index++) past[index] = view[index] ?? 0
     const fact: Fact = {
       update,
       originIndex,

@@ -170,7 +170,7 @@ export class Nemesis {
   }
 
   #breakOff(from: string, to: string): void {
-    for (const connection of [...this.#world.network.connections]) {
+    for (const connection of this.#world.network.connections) {
       if (connection.from.id === from && connection.to.id === to) connection.breakOff('the connection broke')
     }
   }

@@ -49,6 +49,7 @@ export class SimulatedClient implements ClientEnd {
       this.#watched = new WatchAudit({ name: this.#name, world, prefix, since })
     }
     this.#think()
+    this.#lookAfter()
   }
 
   get watched(): WatchAudit | undefined {
@@ -91,6 +92,13 @@ export class SimulatedClient implements ClientEnd {
       this.#isThinking = false
       this.#act()
     })
+  }
+
+  /** A server that does not answer at all is one that has stopped, or that cannot be reached. */
+  #lookAfter(): void {
+    const { time } = this.#world
+    if (this.#pending?.id !== undefined && time.nowMs > this.#pending.deadlineMs) this.#leave()
+    time.in(lookMs, () => this.#lookAfter())
   }
 
   #act(): void {
@@ -235,12 +243,12 @@ export class SimulatedClient implements ClientEnd {
     const after = this.#cut.after()
     const timeoutMs = Math.ceil(this.#random.within(10, workload.patienceMs))
     pending.after = after
-    pending.sentMs = time.nowMs
+    pending.deadlineMs = time.nowMs + timeoutMs + answerMsMax
     pending.wasSent = true
     pending.id = session.request({
       ...asRetried(pending.request, pending.mayHaveHappened),
       ...(after === undefined ? {} : { after, timeoutMs }),
-    } as ClientRequest)
+    })
     const { id } = pending
     const isOpen = (): boolean => this.#session === session && this.#pending?.id === id
     if (pending.request.method === 'write' && this.#random.chance(faults.lostAnswerChance)) {
@@ -250,10 +258,6 @@ export class SimulatedClient implements ClientEnd {
         this.#leave()
       })
     }
-    // A server that does not answer at all is one that has stopped, or that cannot be reached.
-    time.in(timeoutMs + answerMsMax, () => {
-      if (isOpen()) this.#leave()
-    })
   }
 
   // ── what it is told ────────────────────────────────────────────────────────────────────────────────────
@@ -393,7 +397,8 @@ interface Pending {
   /** Of the present connection; undefined while it is to be sent. */
   id: number | undefined
   after: ReadonlyMap<Origin, number> | undefined
-  sentMs: number
+  /** When no answer is to be expected any more. */
+  deadlineMs: number
   wasSent: boolean
   mayHaveHappened: boolean
 }
@@ -401,7 +406,15 @@ interface Pending {
 type Mutable<Line> = { -readonly [Field in keyof Line]: Line[Field] }
 
 function newPending(request: Pending['request'], line: EventLine): Pending {
-  return { request, line, id: undefined, after: undefined, sentMs: 0, wasSent: false, mayHaveHappened: false }
+  return {
+    request,
+    line,
+    id: undefined,
+    after: undefined,
+    deadlineMs: 0,
+    wasSent: false,
+    mayHaveHappened: false,
+  }
 }
 
 function asRetried(request: Pending['request'], mayHaveHappened: boolean): Pending['request'] {
@@ -423,5 +436,6 @@ export function keyAt(index: number): string {
 
 const greetingMsMax = 1_000
 /** Requests in vain after which a client begins anew. */
-const patience = 4
+const patience = 2
 const answerMsMax = 1_000
+const lookMs = 250

@@ -134,6 +134,7 @@ export class SimulatedLink implements MeshLink {
   #pass(message: PeerMessage): void {
     const connection = this.#connection
     if (connection === undefined) return
+    if (message.kind === 'link') this.#process.world.gateTold(message.state.state)
     const { isOnWire, network } = this.#process.world
     const text = isOnWire ? encodePeerMessage(message) : undefined
     const arrive = (): void => connection.to.receive(connection, text === undefined ? message : decoded(text))

@@ -60,7 +60,7 @@ export class SimulatedNetwork {
 
   setPassage(from: ServerId, to: ServerId, passage: Passage): void {
     this.#passages.set(`${from} ${to}`, passage)
-    for (const connection of [...this.#connections]) {
+    for (const connection of this.#connections) {
       if (connection.from.id !== from || connection.to.id !== to) continue
       if (passage === 'cut') connection.breakOff('the connection was cut')
       else if (passage === 'swallowing') connection.swallow()

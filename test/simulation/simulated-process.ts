@@ -70,7 +70,7 @@ export class SimulatedProcess {
     this.origin = makeOrigin({ server: id, incarnation })
     const store = disk?.open(id)
     this.witness = new Witness({
-      who: `${this.origin}`,
+      who: this.origin,
       origin: this.origin,
       chronicle: world.chronicle,
       violations: world.violations,
@@ -101,6 +101,8 @@ export class SimulatedProcess {
     return this.isPaused ? this.world.time.nowMs - this.#pausedSinceMs : 0
   }
 
+  /** The servers that it may send to. */
+  readonly linksUp = new Set<ServerId>()
   /** The other servers that it knows of. */
   knownServers: readonly ServerId[] = []
 
@@ -142,7 +144,7 @@ export class SimulatedProcess {
     this.#isAlive = false
     this.world.network.stopListening(this.port, this)
     this.disk?.crash(options.keptCommits)
-    for (const connection of [...this.world.network.connections]) {
+    for (const connection of this.world.network.connections) {
       if (connection.from !== this && connection.to !== this) continue
       if (options.isMachineGone) connection.swallow()
       else connection.breakOff('its process has ended')
@@ -207,6 +209,9 @@ export class SimulatedProcess {
         }
         this.#incoming.set(connection, incoming)
         connection.closedThere = (reason) => {
+          if (reason.startsWith('it no longer answers') || reason.startsWith('replaced by')) {
+            this.world.sometimes('a half-open connection was replaced')
+          }
           this.#incoming.delete(connection)
           mesh.incomingClosed(incoming, reason)
         }
@@ -291,7 +296,14 @@ export class SimulatedProcess {
         store === undefined
           ? undefined
           : {
-              store,
+              store: {
+                ...store,
+                recover: () => {
+                  const recovered = store.recover()
+                  world.recovered(recovered)
+                  return recovered
+                },
+              },
               mode: this.durability === 'async' ? 'async' : 'sync',
               checkpointLimits: world.checkpointLimits,
               failed: () => {

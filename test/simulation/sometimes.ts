@@ -1,7 +1,10 @@
 import type { Input } from '../../src/replica/input.ts'
-import type { PeerMessage } from '../../src/replica/messages.ts'
+import type { LinkState, PeerMessage } from '../../src/replica/messages.ts'
 import type { Output } from '../../src/replica/output.ts'
+import type { Recovered } from '../../src/replica/recovered.ts'
 import { dependenciesOf } from '../../src/replica/update.ts'
+import type { ServerId } from '../../src/replica/version.ts'
+import type { StoreBatch } from '../../src/storage/store.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 
 /**
@@ -29,9 +32,9 @@ export const rareStates = [
   'a peer had to pull because its pushes did not fit',
   'a snapshot was asked for',
   'a snapshot took several pages',
-  'a snapshot told a key again',
   'a snapshot was begun anew',
   'a snapshot was taken in',
+  'a snapshot was stored',
   'a snapshot left siblings of the own',
   'a snapshot brought answers to requests',
   'something came while a snapshot was taken in',
@@ -75,6 +78,8 @@ export type RareState = (typeof rareStates)[number]
 /** Counts rare states, over as many runs as it is given to. */
 export class Sometimes {
   readonly #counts = new Map<RareState, number>()
+  /** Of each pull that is answered by a snapshot, which one. */
+  readonly #snapshots = new Map<string, number>()
 
   reached(state: RareState, count = 1): void {
     this.#counts.set(state, (this.#counts.get(state) ?? 0) + count)
@@ -140,7 +145,7 @@ export class Sometimes {
       }
     }
     this.#observeApplied(process, output)
-    this.#observeInput(input, output)
+    this.#observeInput(process, input, output)
     if (
       input.kind === 'request' &&
       input.request.method === 'write' &&
@@ -160,15 +165,34 @@ export class Sometimes {
   }
 
   /** Something is sent to a peer. */
-  sent(message: PeerMessage): void {
+  sent(process: SimulatedProcess, to: ServerId, message: PeerMessage): void {
     if (message.kind === 'pull' && message.except.length > 0) this.reached('a pull left out a held link')
-    else if (message.kind === 'link' && message.state.state === 'held') this.reached('a link was held')
-    else if (message.kind === 'link' && message.state.state === 'delayed') this.reached('a link was delayed')
-    else if (message.kind === 'snapshot') {
-      if (message.page === 1) this.reached('a snapshot was asked for')
-      else this.reached('a snapshot took several pages')
-      if (message.sessions.length > 0) this.reached('a snapshot brought answers to requests')
-    }
+    if (message.kind !== 'snapshot') return
+    if (message.page === 1) this.reached('a snapshot was asked for')
+    else this.reached('a snapshot took several pages')
+    if (message.sessions.length > 0) this.reached('a snapshot brought answers to requests')
+    const pull = `${process.origin} ${to} ${message.pull}`
+    if (message.page === 1 && this.#snapshots.has(pull)) this.reached('a snapshot was begun anew')
+    this.#snapshots.set(pull, message.snapshot)
+  }
+
+  /** What a lab's gate tells the other side of itself. */
+  gateTold(state: LinkState['state']): void {
+    if (state === 'held') this.reached('a link was held')
+    else if (state === 'delayed') this.reached('a link was delayed')
+  }
+
+  /** A commit has become durable. */
+  stored({ log = [], state, checkpoint, install }: StoreBatch): void {
+    if (log.length > 1) this.reached('one commit held several updates')
+    if (checkpoint !== undefined) this.reached('a checkpoint was complete')
+    else if (state !== undefined) this.reached('a checkpoint took several slices')
+    if (install !== undefined) this.reached('a snapshot was stored')
+  }
+
+  /** A process starts with what its disk holds. */
+  recovered({ checkpoint, logEnd }: Recovered): void {
+    if (checkpoint > 0 && logEnd > checkpoint) this.reached('a start replayed a log after a checkpoint')
   }
 
   #observeApplied(process: SimulatedProcess, output: Output): void {
@@ -181,7 +205,19 @@ export class Sometimes {
     }
   }
 
-  #observeInput(input: Input, output: Output): void {
+  #observeInput(process: SimulatedProcess, input: Input, output: Output): void {
+    const [stage] = output.stage
+    if (stage?.kind === 'records') {
+      if (input.kind !== 'continue' && input.kind !== 'tick')
+        this.reached('something came while a snapshot was taken in')
+      if (stage.records.keys.some(({ siblings }) => siblings.length > 1)) {
+        this.reached('a snapshot left siblings of the own')
+      }
+    }
+    if (input.kind === 'request' && input.request.method === 'write' && output.persist.length > 0) {
+      const pushes = output.send.filter(({ message }) => message.kind === 'updates').length
+      if (pushes < process.linksUp.size) this.reached('a peer had to pull because its pushes did not fit')
+    }
     if (input.kind !== 'message') return
     const { message } = input
     const isNothingNew = output.persist.length === 0 && output.events.length === 0

@@ -48,8 +48,8 @@ export function drawWorkload(random: Random, given: Partial<Workload> = {}): Wor
     chainChance: isChained ? 0.9 : random.within(0, 0.3),
     hopChance: random.chance(0.3) ? 0 : random.within(0.01, 0.3),
     watchers: random.between(0, 3),
-    thinkMs: random.oneOf([1, 4, 10, 20]),
-    patienceMs: random.oneOf([50, 300, 1_500]),
+    thinkMs: random.oneOf([1, 3, 10]),
+    patienceMs: random.oneOf([30, 150, 600]),
     durabilities: random.chance(0.6)
       ? ['sync']
       : Array.from({ length: 7 }, () => random.oneOf<Durability>(['sync', 'sync', 'async', 'memory'])),

@@ -2,8 +2,9 @@ import type { Random } from '../durability/random.ts'
 import type { EventLine, HistoryLine } from '../../src/check/history-line.ts'
 import { defaultLimits, defaultTiming, type Limits, type Timing } from '../../src/replica/configuration.ts'
 import type { Input } from '../../src/replica/input.ts'
-import type { ClientRequest, PeerMessage } from '../../src/replica/messages.ts'
+import type { ClientRequest, LinkState, PeerMessage } from '../../src/replica/messages.ts'
 import type { Notification, Output } from '../../src/replica/output.ts'
+import type { Recovered } from '../../src/replica/recovered.ts'
 import type { Origin, ServerId, Version } from '../../src/replica/version.ts'
 import type { CheckpointLimits } from '../../src/server/checkpointer.ts'
 import type { StoreBatch } from '../../src/storage/store.ts'
@@ -86,6 +87,14 @@ export class World implements DiskObserver {
     this.#sometimes.reached(state)
   }
 
+  gateTold(state: LinkState['state']): void {
+    this.#sometimes.gateTold(state)
+  }
+
+  recovered(recovered: Recovered): void {
+    this.#sometimes.recovered(recovered)
+  }
+
   trace(line: () => string): void {
     this.#trace?.(`${this.time.nowMs.toFixed(3)} ${line()}`)
   }
@@ -109,6 +118,7 @@ export class World implements DiskObserver {
   }
 
   durable(disk: SimulatedDisk, batch: StoreBatch): void {
+    this.#sometimes.stored(batch)
     const view = this.durableOf(disk)
     for (const { entry } of batch.log ?? []) {
       const fact = this.chronicle.find(entry.update)
@@ -127,7 +137,7 @@ export class World implements DiskObserver {
 
   /** Something that destroys copies: what is nowhere else is excused from being in the end state. */
   destroying(act: () => void): void {
-    const before = this.copies().map((view) => [...view])
+    const before = this.copies().map((view) => view.slice())
     act()
     this.chronicle.excuse(before, this.copies())
   }
@@ -195,6 +205,8 @@ export class World implements DiskObserver {
   observeStep(process: SimulatedProcess, input: Input, output: Output): void {
     this.#sometimes.observe(process, input, output)
     if (input.kind === 'members') process.knownServers = input.ids
+    else if (input.kind === 'linkUp') process.linksUp.add(input.peer)
+    else if (input.kind === 'linkDown') process.linksUp.delete(input.peer)
     this.#checkBounds(process, output)
     if (this.#trace === undefined) return
     const { persist, send, reply, notify } = output
@@ -205,7 +217,7 @@ export class World implements DiskObserver {
   }
 
   observeSent(process: SimulatedProcess, to: ServerId, message: PeerMessage): void {
-    this.#sometimes.sent(message)
+    this.#sometimes.sent(process, to, message)
     this.trace(() => `${process.origin} → ${to}: ${textOf(message)}`)
   }
 
