@@ -25,6 +25,8 @@ export class Attribution {
   readonly #versions: Column
   /** Of each version, the event that has it. */
   readonly #updates: Column
+  /** Of each write of unknown outcome that happened, how that is known. */
+  readonly #firstSightings = new Map<number, Sighting>()
   readonly #placeless = new Set<number>()
   /** Of placeless events, the parts that were seen: of the others nobody knows. */
   readonly #seenOfPlaceless = new Set<number>()
@@ -169,13 +171,20 @@ export class Attribution {
       }
       this.#versions.set(event, sighting.version)
       this.#updates.set(sighting.version, event)
+      this.#firstSightings.set(event, sighting)
       return write
     }
-    const message =
-      history.outcomeOf(event) === true
-        ? 'this value was acknowledged under another version'
-        : 'this value was seen under two versions: the write happened twice'
-    return this.#thinAir(message, sighting, [this.#step(write, because)])
+    const first = this.#firstSightings.get(event)
+    if (first === undefined) {
+      const message = 'this value was acknowledged under another version'
+      return this.#thinAir(message, sighting, [this.#step(write, because)])
+    }
+    const isOfBatch = first.key !== sighting.key
+    const message = `${isOfBatch ? 'one batch' : 'one value'} was seen under two versions: the write happened twice`
+    return this.#thinAir(message, sighting, [
+      this.#step(write, because),
+      this.#stepOf(first, isOfBatch ? 'the batch was seen' : 'the value was seen'),
+    ])
   }
 
   /** Who made a tombstone that was seen; undefined where its version is nobody's so far. */
@@ -207,7 +216,7 @@ export class Attribution {
       const candidates = (deletions.get(first) ?? []).filter((event) =>
         keys.every((key) => this.#deletes(event, key)),
       )
-      puzzles.push({ version, sightings, candidates: new Set(candidates) })
+      puzzles.push({ version, sightings, deletions: candidates, candidates: new Set(candidates) })
     }
     const open = this.#settleForced(puzzles)
     const matches = matched(open)
@@ -275,21 +284,27 @@ export class Attribution {
     }
   }
 
-  #leaveUnexplained({ sightings }: Puzzle): void {
+  #leaveUnexplained({ sightings, deletions }: Puzzle): void {
+    const message =
+      deletions.length === 0
+        ? 'no deletion can have made this tombstone'
+        : 'there are more tombstones than deletions: one of the deletions happened twice'
     for (const sighting of sightings) {
-      this.#note(sighting, this.#thinAir('no deletion can have made this tombstone', sighting))
+      const steps = deletions
+        .slice(0, deletionsShownMax)
+        .map((event) => this.#step(this.#history.partAbout(event, sighting.key), 'a deletion that was seen'))
+      this.#note(sighting, this.#thinAir(message, sighting, steps))
     }
   }
 
   #thinAir(message: string, sighting: Sighting, before: readonly Step[] = []): typeof nobody {
-    const { part, final } = sighting
-    const because = before.length === 0 ? '' : 'this was seen'
-    const seen =
-      part === none
-        ? { line: this.#history.finalLine.get(final), event: this.#history.finalLineOf(final), because }
-        : this.#step(part, because)
-    this.#report(message, [...before, seen])
+    this.#report(message, [...before, this.#stepOf(sighting, before.length === 0 ? '' : 'this was seen')])
     return nobody
+  }
+
+  #stepOf({ part, final }: Sighting, because: string): Step {
+    if (part !== none) return this.#step(part, because)
+    return { line: this.#history.finalLine.get(final), event: this.#history.finalLineOf(final), because }
   }
 
   #step(part: number, because: string): Step {
@@ -320,8 +335,14 @@ interface Sighting {
 interface Puzzle {
   readonly version: number
   readonly sightings: readonly Sighting[]
+  /** All of them. */
+  readonly deletions: readonly number[]
+  /** Those that are not known to have made other tombstones. */
   readonly candidates: Set<number>
 }
+
+/** Enough to see what it is about. */
+const deletionsShownMax = 5
 
 /**
  * A greatest matching of puzzles with candidates, by augmenting paths (Kuhn 1955). Whoever has been matched stays so: of

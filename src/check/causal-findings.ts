@@ -147,7 +147,7 @@ export class CausalFindings {
     chain.follow(path.hops)
     chain.close(part, none)
     this.#add('WriteCOInitRead', guaranteeOf(path), chain, () => {
-      return `line ${this.#lineOf(event)} finds nothing of a key that line ${this.#lineOf(path.from)}, which comes before it, wrote`
+      return `line ${this.#lineOf(event)} finds nothing, though line ${this.#lineOf(path.from)}, which comes before it, wrote the key`
     })
   }
 

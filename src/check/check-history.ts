@@ -2,7 +2,7 @@ import { Attribution } from './attribution.ts'
 import { CausalCheck } from './causal-check.ts'
 import { CausalFindings } from './causal-findings.ts'
 import { CausalGraph } from './causal-graph.ts'
-import { checkEndState } from './end-state.ts'
+import { EndState } from './end-state.ts'
 import { Findings } from './findings.ts'
 import { History } from './history.ts'
 import type { HistoryLine } from './history-line.ts'
@@ -36,7 +36,7 @@ export function judge(history: History, violationsMax: number = violationsMaxDef
   const graph = new CausalGraph(history, attribution)
   const check = new CausalCheck(graph)
   new CausalFindings(check, findings).report()
-  checkEndState(history, attribution, findings)
+  new EndState(history, attribution).report(findings)
   return {
     ok: findings.found === 0,
     counts: countsOf(graph),

@@ -55,7 +55,7 @@ class Definitions {
     }
     for (const event of this.#events) {
       if (isUpdate(event) || event.ok !== true) continue
-      for (const part of event.parts) if (part.version != null) this.#sightings.push(sightingOf(part, event))
+      for (const part of event.parts) if (hasVersion(part)) this.#sightings.push(sightingOf(part, event))
       event.sightings = this.#sightings.filter((sighting) => sighting.event === event)
     }
     const all = [...this.#sightings, ...this.#finals]
@@ -170,7 +170,7 @@ class Definitions {
 
   #judgePart(event: Event, part: TransactionPart, events: readonly Event[], distance: Distance): void {
     const sighting = event.sightings.find(({ of }) => of === part)
-    if (part.version != null && (sighting === undefined || sighting.isSetAside)) return
+    if (hasVersion(part) && (sighting === undefined || sighting.isSetAside)) return
     const seen = sighting?.source
     const known = events.filter(
       (write) => write !== seen && writes(write, part.key) && isBefore(distance, write, event),
@@ -361,6 +361,10 @@ function assignment(
     if (others !== undefined) return new Map([...others, [name, event]])
   }
   return undefined
+}
+
+function hasVersion({ version }: TransactionPart): boolean {
+  return version !== undefined && version !== null
 }
 
 function nameOf(version: SeenVersion | null | undefined): string {

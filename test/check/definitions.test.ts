@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import { assert, integer, property } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { checkHistory } from '../../src/check/check-history.ts'
 import { HistoryFault, type HistoryLine } from '../../src/check/history-line.ts'
@@ -30,8 +30,8 @@ function violationsFound(lines: readonly HistoryLine[]): readonly DefinedViolati
 /** Compares the two checkers on many histories. @returns how often each pattern occurred. */
 function compare(historyOf: (seed: number) => readonly HistoryLine[]): ReadonlyMap<Pattern, number> {
   const counts = new Map<Pattern, number>()
-  fc.assert(
-    fc.property(fc.integer({ min: 1, max: 2 ** 31 }), (seed) => {
+  assert(
+    property(integer({ min: 1, max: 2 ** 31 }), (seed) => {
       const lines = historyOf(seed)
       const found = violationsFound(lines)
       if (found === undefined) return

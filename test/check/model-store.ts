@@ -1,5 +1,6 @@
 import type { EventLine, HistoryLine, SeenVersion, TransactionPart } from '../../src/check/history-line.ts'
 import { Random } from '../durability/random.ts'
+import { readPart, seen, updatePart } from './parts.ts'
 
 export interface ModelOptions {
   readonly seed: number
@@ -61,13 +62,7 @@ export class ModelStore {
       )
     for (const server of this.#servers) {
       for (const [key, { version, value }] of server.values) {
-        this.#emit({
-          op: 'final',
-          server: server.id,
-          key,
-          version,
-          ...(value === undefined ? {} : { value }),
-        })
+        this.#emit({ op: 'final', server: server.id, key, ...seen(value, version) })
       }
     }
   }
@@ -105,14 +100,9 @@ export class ModelStore {
 
   #readPart(session: Session, key: string): TransactionPart {
     const held = session.server.values.get(key)
-    if (held === undefined) return { op: 'read', key }
+    if (held === undefined) return readPart(key, undefined, undefined)
     session.seen.push(held.update)
-    return {
-      op: 'read',
-      key,
-      version: held.version,
-      ...(held.value === undefined ? {} : { value: held.value }),
-    }
+    return readPart(key, held.value, held.version)
   }
 
   #write(session: Session, i: number): EventLine {
@@ -137,12 +127,7 @@ export class ModelStore {
       if (this.#random.chance(0.5)) happen()
       else this.#late.push(happen)
     }
-    const parts = writes.map(({ key, value }): TransactionPart => ({
-      op: value === undefined ? 'delete' : 'write',
-      key,
-      ...(value === undefined ? {} : { value }),
-      ...(version === undefined ? {} : { version }),
-    }))
+    const parts = writes.map(({ key, value }) => updatePart(key, value, version))
     const place = { session: session.name, i }
     if (parts.length > 1) return { ...place, op: 'txn', ops: parts, ok }
     return { ...place, ...(parts[0] as TransactionPart), ok } as EventLine
@@ -179,14 +164,8 @@ export class ModelStore {
       watch.told[update.origin] = update.sequence
       session.seen.push(update)
       for (const { key, value } of update.writes) {
-        const line = {
-          session: session.name,
-          i: session.next++,
-          op: 'push' as const,
-          key,
-          version: update.version,
-        }
-        this.#emit({ ...line, ...(value === undefined ? {} : { value }), ok: true })
+        const place = { session: session.name, i: session.next++ }
+        this.#emit({ ...place, op: 'push', key, ...seen(value, update.version), ok: true })
       }
     }
     this.#learn(session)

@@ -1,5 +1,6 @@
 import type { EventLine, HistoryLine, SeenVersion, TransactionPart } from '../../src/check/history-line.ts'
 import type { Random } from '../durability/random.ts'
+import { seen, updatePart } from './parts.ts'
 
 /**
  * A small history that nothing holds together, but that what is seen was written, mostly.
@@ -86,14 +87,8 @@ function randomUpdate(
     : [random.oneOf(style.keys)]
   const parts = chosen.map((key, index): TransactionPart => {
     const value = random.chance(style.deletionChance) ? undefined : `${name}.${index}`
-    if (ok !== false || random.chance(0.2))
-      written.push({ key, version, ...(value === undefined ? {} : { value }) })
-    return {
-      op: value === undefined ? 'delete' : 'write',
-      key,
-      ...(value === undefined ? {} : { value }),
-      ...(ok === true ? { version } : {}),
-    }
+    if (ok !== false || random.chance(0.2)) written.push({ key, ...seen(value, version) })
+    return updatePart(key, value, ok === true ? version : undefined)
   })
   return eventOf(place, parts, ok)
 }
