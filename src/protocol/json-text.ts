@@ -214,13 +214,10 @@ function endOfNumber(text: string, start: number): number {
 
 /**
  * Whether a number in a text is the number that `JSON.stringify(JSON.parse(text))` writes, whatever the way of
- * writing it: 1.0 and 1 are one number.
- *
- * A number of at most 15 significant digits and an ordinary size survives the way through a double (C's
- * DBL_DIG); a short text without exponent is such a number. All others are compared digit by digit.
+ * writing it: 1.0 and 1 are one number. Most are told at a glance; the others are compared digit by digit.
  */
 function comesBack(text: string, start: number, end: number): boolean {
-  if (end - start <= 15 && isWithoutSigns(text, start, end)) return true
+  if (isOrdinary(text, start, end)) return true
   const token = text.slice(start, end)
   const number = Number(token)
   if (Number.isNaN(number)) return true // No JSON: the parser says so.
@@ -229,14 +226,30 @@ function comesBack(text: string, start: number, end: number): boolean {
   return canonical(token) === canonical(String(number))
 }
 
-/** Whether a number has neither sign nor exponent. */
-function isWithoutSigns(text: string, start: number, end: number): boolean {
-  for (let position = start; position < end; position++) {
+/**
+ * Whether a number has at most 15 significant digits and an ordinary size: it survives the way through a double (C's
+ * DBL_DIG). A line of nothing but numbers has half a million of them, so no string is made of any.
+ */
+function isOrdinary(text: string, start: number, end: number): boolean {
+  const isNegative = text.charCodeAt(start) === minus
+  let digits = 0
+  let isZero = true
+  let position = isNegative ? start + 1 : start
+  for (; position < end; position++) {
     const code = text.charCodeAt(position)
-    if (!isDigit(code) && code !== dot) return false
+    if ((code | 0x20) === 0x65) break
+    if (!isDigit(code)) continue
+    digits++
+    if (code !== 0x30) isZero = false
   }
-  return true
+  if (digits > digitsOfDouble || (isNegative && isZero)) return false
+  // An exponent of two digits, and a sign.
+  const next = text.charCodeAt(position + 1)
+  return end - position <= (next === minus || next === plus ? 4 : 3)
 }
+
+/** So many decimal digits are kept by every double of an ordinary size. */
+const digitsOfDouble = 15
 
 function isZero(token: string): boolean {
   return /^-?[0.]*(?:e|$)/i.test(token)
