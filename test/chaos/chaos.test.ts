@@ -39,7 +39,7 @@ describe('three real servers under kill -9, standstill, broken, mute and slow li
       seconds: 120,
       servers,
       network: await ProxyNetwork.start(servers),
-      faults: ['kill', 'stop', 'cut', 'hold', 'delay', 'labHold', 'lostAnswer'],
+      faults: ['kill', 'killAlone', 'stop', 'cut', 'hold', 'delay', 'labHold', 'lostAnswer'],
       roundOperations: 1_000,
       rawSessions: 24,
       program: programFromSources,

@@ -74,12 +74,19 @@ async function run(argv: readonly string[]): Promise<number> {
     const isGood = verdict.ok && report.violations.length === 0
     if (isGood && values.history === undefined) await rm(report.historyPath, { force: true })
     else console.log(`the history is in ${report.historyPath}`)
-    if (!isGood) console.log(`run again: npm run chaos -- ${argv.join(' ')} --seed ${options.seed}`)
+    if (!isGood) console.log(`run again: npm run chaos -- ${againWords(argv, options.seed).join(' ')}`)
     console.log(isGood ? 'ok' : `${report.violations.length + verdict.found} violations`)
     return isGood ? 0 : 1
   } finally {
     await removeDataFolders()
   }
+}
+
+/** What repeats a run, as far as the machine lets it. */
+function againWords(argv: readonly string[], seed: number): readonly string[] {
+  const among = argv.indexOf('--among')
+  const words = among === -1 ? argv : argv.slice(0, among)
+  return words.some((word) => word.startsWith('--seed')) ? words : [...words, '--seed', `${seed}`]
 }
 
 const flags = {

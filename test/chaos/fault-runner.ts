@@ -70,6 +70,13 @@ export class FaultRunner {
         await past
         await Promise.all(servers.map((server) => server.start()))
         return true
+      case 'killAlone':
+        for (const link of fault.links) await network.cut(link)
+        await past
+        await Promise.all(servers.map((server) => server.kill()))
+        await Promise.all(servers.map((server) => server.start()))
+        for (const link of fault.links) await network.heal(link)
+        return true
       case 'stop':
       case 'freeze':
         for (const server of servers) server.pause()
@@ -243,6 +250,7 @@ function placesOf({ kind, servers, links }: Fault): readonly string[] {
     case 'freeze':
     case 'full':
       return servers
+    case 'killAlone':
     case 'wipe':
     case 'restore':
       return [...servers, ...links.map(({ from, to }) => `link ${from} ${to}`)]

@@ -7,6 +7,8 @@ export const faultKinds = {
   kill: { weight: 5, isByDefault: true },
   /** kill -9 of all servers, or of all but one, at the same moment. */
   killAll: { weight: 1.5, isByDefault: true },
+  /** kill -9 of a server that was cut off, so that nobody else has what it took last; and a new start. */
+  killAlone: { weight: 3, isByDefault: true },
   /** SIGSTOP for less than the time after which others take a server for gone. */
   stop: { weight: 3, isByDefault: true },
   /** SIGSTOP for longer than that. */
@@ -104,6 +106,13 @@ function drawnFault(
         ...base,
         lastsMs: round(0, 400),
         servers: random.shuffled(ids).slice(0, ids.length - random.between(0, 1)),
+      }
+    case 'killAlone':
+      return {
+        ...base,
+        lastsMs: round(50, 600),
+        servers: [server],
+        links: links.filter((one) => isAt(one, server)),
       }
     case 'stop':
       return { ...base, lastsMs: round(50, 3_000), servers: [server] }
