@@ -92,6 +92,7 @@ describe('a request that comes after a cut', () => {
     mesh.write('1', 'x', 'seen by its writer only')
     mesh.crash('1')
     mesh.start('1', 'b')
+    tellMembers(mesh, '1', mesh.ids)
     mesh.connectAll()
     mesh.run(100)
     read(mesh, '2', 'x', cut({ '1': 1 }))
@@ -113,6 +114,7 @@ describe('a request that comes after a cut', () => {
   it('is not told so while it is unknown whose an address is, nor before the members are known (R9)', () => {
     const mesh = new Mesh({ servers: ['1', '2'] })
     mesh.connectAll()
+    tellMembers(mesh, '1', mesh.ids)
     read(mesh, '2', 'x', new Map([[formerOrigin, 7]]), 1_000)
     mesh.run(200)
     mesh.step('2', { kind: 'members', ids: ['1'], unidentified: 1 })
@@ -128,6 +130,20 @@ describe('a request that comes after a cut', () => {
     read(mesh, '2', 'x', cut({ '4': 7 }), 300)
     mesh.run(350)
     expect(missingAt(mesh, '2')).toMatchObject([{ lost: false }])
+  })
+
+  it('is not told so while a member that is asked does not reach all whom it knows of (R9)', () => {
+    const mesh = threeServers()
+    mesh.step('3', { kind: 'members', ids: ['1', '2', '4'], unidentified: 0 })
+    read(mesh, '2', 'x', new Map([[formerOrigin, 7]]), 1_000)
+    mesh.run(900)
+    expect(answersOf(mesh, '2')).toEqual([])
+    mesh.step('3', { kind: 'members', ids: ['1', '2'], unidentified: 0 })
+    mesh.run(1_000)
+    expect(missingAt(mesh, '2')).toMatchObject([{ lost: false }])
+    read(mesh, '2', 'x', new Map([[formerOrigin, 7]]), 1_000)
+    mesh.run(100)
+    expect(missingAt(mesh, '2')).toMatchObject([{ lost: true }])
   })
 
   it('is not told so for what a member holds in its buffer, where its cause is still to come (R9)', () => {

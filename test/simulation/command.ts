@@ -71,13 +71,13 @@ function faultsOf(text: string): Faults {
 }
 
 function optionsOf(given: Given): Pick<RunOptions, 'faults' | 'workload'> {
-  const workload: Record<string, number> = {}
+  const workload: { -readonly [Name in keyof Workload]?: Workload[Name] } = {}
   for (const name of ['operations', 'servers', 'clients', 'watchers'] as const) {
     const text = given[name]
     if (text !== undefined) workload[name] = wholeNumber(name, text)
   }
   return {
-    workload: workload as Partial<Workload>,
+    workload,
     ...(given.faults === undefined ? {} : { faults: faultsOf(given.faults) }),
   }
 }

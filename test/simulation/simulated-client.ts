@@ -139,12 +139,13 @@ export class SimulatedClient implements ClientEnd {
 
   /** Gives the connection up, and makes another. */
   #leave(): void {
-    this.#session?.close()
-    this.lost()
+    if (this.#session === undefined) return
+    this.#session.close()
+    this.lost(this.#session)
   }
 
-  lost(): void {
-    if (this.#session === undefined) return
+  lost(session: SimulatedSession): void {
+    if (this.#session !== session) return
     this.#session = undefined
     this.#server = undefined
     this.#greeting = undefined

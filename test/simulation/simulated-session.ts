@@ -8,8 +8,8 @@ import type { SimulatedProcess } from './simulated-process.ts'
 export interface ClientEnd {
   answered(request: number, result: ClientResult): void
   notified(notification: Notification): void
-  /** The connection has broken. */
-  lost(): void
+  /** A connection has broken; it may be news of one that was given up before. */
+  lost(session: SimulatedSession): void
   /** How long a line takes on its way, in either direction; drawn anew for each. */
   latencyMs(): number
 }
@@ -66,7 +66,7 @@ export class SimulatedSession {
   lose(isSilent: boolean): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    if (!isSilent) this.process.world.time.in(this.#client.latencyMs(), () => this.#client.lost())
+    if (!isSilent) this.process.world.time.in(this.#client.latencyMs(), () => this.#client.lost(this))
   }
 
   stopReading(): void {
