@@ -56,19 +56,19 @@ function word(name: string): string {
 
 function countsText({ events, sessions, writes, reads, pushes, ignored, servers }: Counts): string {
   const parts = [
-    `${number(events)} events of ${number(sessions)} sessions`,
-    `${number(writes)} writes, ${number(reads)} reads, ${number(pushes)} pushes`,
-    ...(ignored === 0 ? [] : [`${number(ignored)} events that did not happen or that nobody saw`]),
-    servers === 0 ? 'no end state' : `the end state of ${number(servers)} servers`,
+    `${counted(events, 'event')} of ${counted(sessions, 'session')}`,
+    `${counted(writes, 'write')}, ${counted(reads, 'read')}, ${counted(pushes, 'push', 'pushes')}`,
+    ...(ignored === 0 ? [] : [`${counted(ignored, 'event')} that did not happen, or that nobody saw`]),
+    servers === 0 ? 'no end state' : `the end state of ${counted(servers, 'server')}`,
   ]
   return parts.join('; ')
 }
 
 function totalText({ found, violations }: Verdict): string {
   const shown = violations.length < found ? `; above are the ${violations.length} smallest` : ''
-  return `${number(found)} violation${found === 1 ? '' : 's'}${shown}`
+  return `${counted(found, 'violation')}${shown}`
 }
 
-function number(count: number): string {
-  return count.toLocaleString('en-GB')
+function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count.toLocaleString('en-GB')} ${count === 1 ? one : many}`
 }

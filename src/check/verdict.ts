@@ -41,7 +41,7 @@ export interface Step {
   readonly line: number
   /** As it stands there; of a transaction, only the parts that matter. */
   readonly event: EventLine | FinalLine
-  /** Why it is here: for all but the first, why it comes after the step before. */
+  /** Why it is here: mostly, why it comes after the step before. */
   readonly because: string
 }
 
