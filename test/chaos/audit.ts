@@ -133,7 +133,8 @@ async function updatesSince(port: number, since: Applied | 'start'): Promise<rea
   return updates
 }
 
-const caughtUpMsMax = 60_000
+/** For the hung. */
+const caughtUpMsMax = 300_000
 
 function namesOf(updates: readonly ToldUpdate[]): ReadonlySet<string> {
   return new Set(updates.map(({ version }) => version.join('@')))

@@ -39,6 +39,8 @@ export interface ChaosOptions {
   /** The names of its servers. */
   readonly servers: readonly string[]
   readonly faults: readonly FaultKind[]
+  /** How long servers may take to be equal once all is healed, and watches to be told; longer is a violation. 30 s by default. */
+  readonly settleMsMax?: number
   readonly program: Program
   /** Where the history is written; a file in the temporary folder by default. */
   readonly history?: string
@@ -118,6 +120,7 @@ class ChaosRun {
   readonly #ender: Session
   readonly #watchers: readonly Watcher[]
   readonly #faults: FaultRunner
+  readonly #settleMsMax: number
   readonly #keys = new Set<string>()
   readonly #agreementMs: number[] = []
   #rounds = 0
@@ -138,6 +141,7 @@ class ChaosRun {
     this.#complain = complain
     this.#libraryProxies = libraryProxies
     this.#random = new Random(seed)
+    this.#settleMsMax = options.settleMsMax ?? settleMsMaxByDefault
     this.#recorder = new Recorder(given.historyPath)
     this.#audit = new Audit(complain)
     this.#switchboard = new Switchboard(mesh.ports, lanes)
@@ -258,10 +262,10 @@ class ChaosRun {
     this.#operations += pace.given
 
     await this.#mesh.heal()
-    const { tookMs, dump } = await this.#mesh.agreed(this.#keys, agreementMsMax)
+    const { tookMs, dump } = await this.#mesh.agreed(this.#keys, this.#settleMsMax)
     this.#agreementMs.push(tookMs)
     await this.#endWatches(keys)
-    const agreed = await this.#mesh.agreed(this.#keys, agreementMsMax)
+    const agreed = await this.#mesh.agreed(this.#keys, this.#settleMsMax)
     await this.#judge(agreed.dump.applied, this.#faults.takeLoss())
     this.#options.told?.(
       `round ${round}: ${pace.given} operations; ${faults.map(showFault).join('; ') || 'no fault'}; ` +
@@ -298,7 +302,7 @@ class ChaosRun {
     ]
     const version = await this.#endWith(changes)
     const told = Promise.all(this.#watchers.map(({ record }) => record.toldOf(version)))
-    await within(told, () => `a watch is not told of ${version.join('@')}`, watchMsMax)
+    await within(told, () => `a watch is not told of ${version.join('@')}`, this.#settleMsMax)
   }
 
   async #endWith(changes: Parameters<Session['batch']>[0]): Promise<WireVersion> {
@@ -306,7 +310,7 @@ class ChaosRun {
       const outcome = await this.#ender.batch(changes)
       if (outcome.kind === 'written') return outcome.version
       // If it has happened all the same, the next one comes after it.
-      await this.#mesh.agreed(this.#keys, agreementMsMax)
+      await this.#mesh.agreed(this.#keys, this.#settleMsMax)
     }
     throw new Error(`no server takes the last write of a round`)
   }
@@ -339,7 +343,7 @@ class ChaosRun {
   }
 
   async #recordEnd(): Promise<void> {
-    const { dumps } = await this.#mesh.agreed(this.#keys, agreementMsMax)
+    const { dumps } = await this.#mesh.agreed(this.#keys, this.#settleMsMax)
     for (const [server, { keys }] of dumps) {
       for (const [key, [winner]] of Object.entries(keys)) {
         if (winner === undefined) continue
@@ -383,16 +387,15 @@ const roundMsMin = 1_000
 const lastingMs = 1_500
 /** What servers that were away may take longer for a round's work. */
 const lateMsMax = 20_000
-/** A session gives up after a few attempts, each of some seconds. */
-const idleMsMax = 60_000
+/** For the hung: a session gives up after a few attempts, each of some seconds. */
+const idleMsMax = 300_000
 
 /** Together more than buffers take between a server and a watcher that reads nothing. */
 const ballastWrites = 240
 const ballastBytes = 60_000
 
 const endAttemptsMax = 20
-/** Liveness: whatever has happened, after that the servers are equal, and watches have been told. */
-const agreementMsMax = 30_000
-const watchMsMax = 30_000
+/** Liveness: links are dialled again every two seconds at least, and a standstill is over after ten. */
+const settleMsMaxByDefault = 30_000
 /** A log of 64 MiB, a few thousand keys, and what is collected only now and then. */
 const ownBytesMax = 1.5 * 2 ** 30

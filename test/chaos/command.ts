@@ -31,6 +31,7 @@ const help = `chaos: real servers, disks and clients under faults, recorded and 
   --faults LIST    ${allFaultKinds.join(', ')};
                    by default all but those of a lost disk, ${notByDefault().join(' and ')}
   --round N        operations in one round (8000)
+  --settle-ms MS   how long servers may take to be equal once all is healed (30000)
   --sessions N     sessions over bare sockets (48); there are a few of the library besides
   --drop-cuts      sessions forget what they have seen when they move: must be found out
 `
@@ -101,6 +102,7 @@ const flags = {
   faults: { type: 'string' },
   round: { type: 'string' },
   sessions: { type: 'string' },
+  'settle-ms': { type: 'string' },
   'drop-cuts': { type: 'boolean' },
   help: { type: 'boolean' },
 } as const
@@ -111,18 +113,19 @@ type Options = Omit<ChaosOptions, 'program' | 'network'> & { readonly amongNames
 
 /** @returns what is wrong with the flags, in words, where anything is. */
 function optionsFrom(values: Values): Options | string {
-  const whole = (text: string | undefined, byDefault: number): number =>
-    text === undefined ? byDefault : /^\d+$/.test(text) ? Number(text) : Number.NaN
-  const numbers = {
-    seed: whole(values.seed, 1),
-    operations: whole(values.operations, Infinity),
-    seconds: whole(values.seconds, values.operations === undefined ? 60 : Infinity),
-    servers: whole(values.servers, 3),
-    roundOperations: whole(values.round, 8_000),
-    rawSessions: whole(values.sessions, 48),
+  const names = ['seed', 'operations', 'seconds', 'servers', 'round', 'sessions', 'settle-ms'] as const
+  for (const name of names) {
+    const text = values[name]
+    if (text !== undefined && !/^\d+$/.test(text)) return `--${name} takes a whole number, not "${text}"`
   }
-  for (const [name, number] of Object.entries(numbers)) {
-    if (Number.isNaN(number)) return `--${name} takes a whole number`
+  const numbers = {
+    seed: Number(values.seed ?? 1),
+    operations: Number(values.operations ?? Infinity),
+    seconds: Number(values.seconds ?? (values.operations === undefined ? 60 : Infinity)),
+    servers: Number(values.servers ?? 3),
+    roundOperations: Number(values.round ?? 8_000),
+    rawSessions: Number(values.sessions ?? 48),
+    settleMsMax: Number(values['settle-ms'] ?? 30_000),
   }
   if (numbers.servers < 2) return '--servers takes 2 or more: alone, a server has nobody to differ from'
   const faults = values.faults?.split(',').filter((name) => name !== '') ?? byDefault()

@@ -179,6 +179,6 @@ interface ConnectionEvents {
 
 const sweepMs = 50
 const greetingMsMax = 3_000
-/** What a server of which nothing is wrong may take, on a machine on which many others run. */
-const patientMs = 60_000
+/** For the hung: what a server of which nothing is wrong may take, on a machine on which many others run. */
+const patientMs = 300_000
 const redialMs = 50
