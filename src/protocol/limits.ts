@@ -29,6 +29,15 @@ export const lineBytesMax = 1 * mebi
 /** A connection that has not shown that it knows the secret can make the server hold this much, and no more. */
 export const lineBytesBeforeAuthenticationMax = 16 * kibi
 
+/**
+ * All that such a connection may send, in lines or not. A greeting takes less than a kibibyte; the rest is for people
+ * who try things out by hand.
+ */
+export const bytesBeforeAuthenticationMax = 64 * kibi
+
+/** And so many messages, each of a batch counted. A greeting takes two; a challenge costs the server two digests. */
+export const requestsBeforeAuthenticationMax = 16
+
 /** Keys are held in memory on every server, in a map and in a sorted index. */
 export const keyBytesMax = 1024
 

@@ -27,6 +27,8 @@ export interface ConnectionEvents {
 
 export interface ConnectionLimits {
   readonly lineBytesMax: number
+  /** What may come in before {@link Connection.welcome} or {@link Connection.trust}; without end where absent. */
+  readonly bytesMax?: number
   /** From here on the owner is asked to send no more, and nothing more is read. */
   readonly stalledBytes: number
   /** From here on the connection is closed: its owner could not stop in time. */
@@ -72,6 +74,8 @@ export class Connection {
   /** Of lines that were handed on since the others last had their turn, or longer ago. */
   #bytesThisTurn = 0
   #isTrusted = false
+  /** How much may still come in before the other side has to have shown who it is. */
+  #bytesLeft: number
   #state: 'open' | 'ending' | 'closed' = 'open'
   #closeReason = 'connection closed'
   readonly remoteHost: string
@@ -89,6 +93,7 @@ export class Connection {
     this.#limits = options.limits
     this.#outboxes = options.outboxes ?? { used: 0 }
     this.#decoder = new LineDecoder({ lineBytesMax: options.limits.lineBytesMax })
+    this.#bytesLeft = options.limits.bytesMax ?? Infinity
     this.remoteHost = socket.remoteAddress ?? ''
     socket.setNoDelay(true)
     socket.setKeepAlive(true, keepAliveMs)
@@ -97,6 +102,7 @@ export class Connection {
       this.#sentSinceArrival = 0
       // Of a peer's line it is only asked that it goes on; a client's must end.
       if (this.#isTrusted) this.#lineSinceMs = this.#arrivedMs
+      this.#bytesLeft -= chunk.length
       this.#decoder.push(chunk)
       this.#readLines()
     })
@@ -121,19 +127,21 @@ export class Connection {
     return this.#isStalled
   }
 
-  set lineBytesMax(bytes: number) {
-    this.#decoder.lineBytesMax = bytes
-  }
-
   /** Whether anything that was sent has not left yet. */
   get hasUnsent(): boolean {
     return this.#unsent > 0
   }
 
+  /** The other side has shown that it may speak: without end, and in lines of this length. */
+  welcome(lineBytesMax: number): void {
+    this.#bytesLeft = Infinity
+    this.#decoder.lineBytesMax = lineBytesMax
+  }
+
   /** The other side has shown to be a server: its lines may be as slow as its network. */
   trust(lineBytesMax: number): void {
+    this.welcome(lineBytesMax)
     this.#isTrusted = true
-    this.#decoder.lineBytesMax = lineBytesMax
   }
 
   /**
@@ -311,6 +319,8 @@ export class Connection {
     }
     if (this.#state !== 'open') return
     if (this.#hasEnded) this.#events.ended()
+    // Not sooner: what is in the lines that have come may be what it takes.
+    else if (this.#bytesLeft < 0) this.#events.unreadable(tooMuchSaid(this.#limits.bytesMax ?? 0))
     else this.#socket.resume()
   }
 
@@ -330,6 +340,11 @@ export class Connection {
     this.#unsent = 0
     this.#events.closed(reason)
   }
+}
+
+function tooMuchSaid(bytesMax: number): ProtocolError {
+  const message = `nobody has shown to know the secret within ${bytesMax} bytes`
+  return protocolError('notAuthorised', message, { id: null })
 }
 
 /** So many requests, or so much of them, take some milliseconds to look at. */

@@ -20,6 +20,7 @@ import {
 } from '../protocol/json-rpc.ts'
 import {
   authenticateMs,
+  bytesBeforeAuthenticationMax,
   clientOutboxBytesMax,
   lineBytesBeforeAuthenticationMax,
   lineBytesMax,
@@ -28,6 +29,7 @@ import {
   peerOutboxBytesMax,
   protocolVersion,
   replyBytesMax,
+  requestsBeforeAuthenticationMax,
   requestsInFlightMax,
   shortAnswerLengthMax,
   silentLinkMs,
@@ -107,6 +109,8 @@ export class InboundSession {
   #role: 'unknown' | 'client' | 'peer' = 'unknown'
   #name: string | undefined
   #isAuthorised: boolean
+  /** Messages that have come before that. */
+  #messagesUnproven = 0
   #nonces: Nonces | undefined
   #authenticationTimer: NodeJS.Timeout | undefined
   #link: IncomingLink | undefined
@@ -125,7 +129,9 @@ export class InboundSession {
     this.#isAuthorised = options.host.secret === undefined
     this.#connection = new Connection(socket, {
       limits: {
-        lineBytesMax: this.#isAuthorised ? lineBytesMax : lineBytesBeforeAuthenticationMax,
+        ...(this.#isAuthorised
+          ? { lineBytesMax }
+          : { lineBytesMax: lineBytesBeforeAuthenticationMax, bytesMax: bytesBeforeAuthenticationMax }),
         stalledBytes: clientOutboxBytesMax,
         outboxBytesMax: peerOutboxBytesMax,
       },
@@ -261,6 +267,10 @@ export class InboundSession {
   }
 
   #handle(message: RpcMessage, batch: Batch | undefined): void {
+    if (!this.#isAuthorised && ++this.#messagesUnproven > requestsBeforeAuthenticationMax) {
+      this.#refuseUnproven(message, batch)
+      return
+    }
     switch (message.kind) {
       case 'response':
         this.#calls.settle(message)
@@ -280,6 +290,16 @@ export class InboundSession {
         }
       }
     }
+  }
+
+  /** Whatever it is: so much of it has come that nothing more is looked at. */
+  #refuseUnproven(message: RpcMessage, batch: Batch | undefined): void {
+    const error = protocolError(
+      'notAuthorised',
+      `nobody has shown to know the secret within ${requestsBeforeAuthenticationMax} messages`,
+    )
+    const isAnswered = message.kind === 'request' || message.kind === 'invalid'
+    this.#refuseMessage(error, { id: isAnswered ? message.id : undefined, batch })
   }
 
   #dispatch(message: Dispatched): void {
@@ -302,6 +322,8 @@ export class InboundSession {
   }
 
   #clientCall(call: ClientCall, { id, batch }: Dispatched): void {
+    // Before it counts as a client: who knows no secret takes no place from those who do.
+    if (call.method === 'hello') this.#authorise(call.token, 'client')
     // A peer asks for the challenge too, before it says who it is.
     if (this.#role === 'unknown' && call.method !== 'challenge') {
       if (!this.#host.hasRoomForClient()) {
@@ -324,7 +346,6 @@ export class InboundSession {
         this.#host.inTurn(this.#client, this.#linkActor({ id, call, batch }))
         return
       case 'hello':
-        this.#authorise(call.token, 'client')
         this.#greet(call.session)
         break
       default:
@@ -458,7 +479,7 @@ export class InboundSession {
     }
     this.#isAuthorised = true
     clearTimeout(this.#authenticationTimer)
-    this.#connection.lineBytesMax = lineBytesMax
+    this.#connection.welcome(lineBytesMax)
   }
 
   #notAuthorised(): ProtocolError {
