@@ -101,8 +101,7 @@ export function faultOf(path: string): string | undefined {
     const header = headerOf(descriptor)
     if (typeof header === 'string') return header
     if (fstatSync(descriptor).size < (header.lastPage + 1) * pageBytes) return missingPart
-    const isTree = header.roots.every((root) => root === undefined || isTreePage(descriptor, root))
-    return isTree ? undefined : garbled
+    return header.trees.every((tree) => isRoot(descriptor, tree, header.transaction)) ? undefined : garbled
   } finally {
     closeSync(descriptor)
   }
@@ -114,17 +113,29 @@ const notOurs = 'its data.mdb is no database, or not one of its own'
 
 interface Header {
   readonly lastPage: number
-  /** Of the tree of free pages and the tree of all others; undefined for one that is empty. */
-  readonly roots: readonly (number | undefined)[]
+  /** The number of the transaction that wrote it. */
+  readonly transaction: bigint
+  /** Those of free pages and of all others, but for one that is empty. */
+  readonly trees: readonly Tree[]
 }
 
-/** What the first two pages say, each of which describes one of the last two transactions: the later one counts. */
+interface Tree {
+  readonly root: number
+  readonly depth: number
+  readonly entries: number
+}
+
+/**
+ * What the first two pages say, each of which describes one of the last two transactions: the later one counts.
+ *
+ * The library believes whatever stands there, and dies of some of it: of the kind of a tree that is another, of a root
+ * that belongs to an earlier transaction and whose page has been used again. So all is looked at that has to agree.
+ */
 function headerOf(descriptor: number): Header | string {
   const bytes = Buffer.alloc(2 * pageBytes)
   if (readSync(descriptor, bytes, 0, bytes.length, 0) < bytes.length) return notOurs
-  const pages = [bytes.subarray(0, pageBytes), bytes.subarray(pageBytes)]
+  const pages = [bytes.subarray(0, pageBytes), bytes.subarray(pageBytes)] as const
   for (const page of pages) {
-    // A page begins with its number, the transaction that wrote it, and its flags; then comes what it holds.
     const isHeader =
       (page.readUInt16LE(18) & 0x08) !== 0 &&
       page.readUInt32LE(24) === 0xbeefc0de &&
@@ -132,33 +143,61 @@ function headerOf(descriptor: number): Header | string {
       page.readUInt32LE(48) === pageBytes
     if (!isHeader) return notOurs
   }
-  const [first, second] = pages.map((page) => page.readBigUInt64LE(152)) as [bigint, bigint]
-  const page = pages[second > first ? 1 : 0] as Buffer
+  const transactions = pages.map((page) => page.readBigUInt64LE(152)) as [bigint, bigint]
+  if (!pages.every(isInItsPlace) || !takeTurns(transactions)) return garbled
+  const latest = transactions[1] > transactions[0] ? 1 : 0
+  const page = pages[latest]
   const lastPage = numberAt(page, 144)
   if (lastPage === undefined || lastPage < 1) return garbled
-  const roots: (number | undefined)[] = []
+  const trees: Tree[] = []
   let known = 2
-  for (const tree of [48, 96]) {
-    const depth = page.readUInt16LE(tree + 6)
-    const counts = [8, 16, 24].map((offset) => numberAt(page, tree + offset))
-    if (counts.includes(undefined)) return garbled
-    for (const count of counts) known += count as number
-    const isEmpty = page.readBigUInt64LE(tree + 40) === noPage
-    const root = isEmpty ? undefined : numberAt(page, tree + 40)
-    const isWhole = isEmpty ? depth === 0 : root !== undefined && root > 1 && root <= lastPage && depth > 0
-    if (!isWhole || depth > depthMax) return garbled
-    roots.push(root)
+  for (const [offset, kind] of treeKinds) {
+    const tree = treeAt(page, offset)
+    if (tree === undefined || (page.readUInt16LE(offset + 4) & ~otherProgram) !== kind) return garbled
+    known += tree.pages
+    if (tree.root === undefined) continue
+    if (tree.root < 2 || tree.root > lastPage) return garbled
+    trees.push({ root: tree.root, depth: tree.depth, entries: tree.entries })
   }
-  return known > lastPage + 1 ? garbled : { lastPage, roots }
+  return known > lastPage + 1 ? garbled : { lastPage, transaction: transactions[latest], trees }
 }
 
-/** Whether a page has its own number and is of a kind that a tree begins with. */
-function isTreePage(descriptor: number, number: number): boolean {
-  const bytes = Buffer.alloc(20)
-  const length = readSync(descriptor, bytes, 0, bytes.length, number * pageBytes)
-  return (
-    length === bytes.length && numberAt(bytes, 0) === number && (bytes.readUInt16LE(18) & 0x0f & ~0x03) === 0
-  )
+/** A page begins with its number, the transaction that wrote it, and its flags; then comes what it holds. */
+function isInItsPlace(page: Buffer, index: number): boolean {
+  return numberAt(page, 0) === index && page.readUInt16LE(18) === 0x08
+}
+
+/** A transaction writes the page that describes the one before the last, beginning with the second page. */
+function takeTurns([even, odd]: readonly [bigint, bigint]): boolean {
+  if (even === 0n && odd === 0n) return true
+  return even % 2n === 0n && (odd === even + 1n || odd === even - 1n)
+}
+
+/** @returns undefined where what stands there is no tree. */
+function treeAt(page: Buffer, offset: number) {
+  const depth = page.readUInt16LE(offset + 6)
+  const [branches, leaves, others, entries] = [8, 16, 24, 32].map((at) => numberAt(page, offset + at))
+  const isEmpty = page.readBigUInt64LE(offset + 40) === noPage
+  const root = isEmpty ? undefined : numberAt(page, offset + 40)
+  if (branches === undefined || leaves === undefined || others === undefined || entries === undefined)
+    return undefined
+  if (isEmpty !== (depth === 0) || isEmpty !== (root === undefined) || depth > depthMax) return undefined
+  // One page alone is the leaf that the tree begins with.
+  if (depth === 1 && (branches !== 0 || leaves !== 1)) return undefined
+  if (depth > 1 && (branches === 0 || leaves < 2)) return undefined
+  return { depth, entries, root, pages: branches + leaves + others }
+}
+
+/**
+ * Whether a page is one that a tree begins with. Every transaction writes both roots anew: its own number stands there.
+ */
+function isRoot(descriptor: number, { root, depth, entries }: Tree, transaction: bigint): boolean {
+  const bytes = Buffer.alloc(24)
+  if (readSync(descriptor, bytes, 0, bytes.length, root * pageBytes) < bytes.length) return false
+  const [kind, wanted] = [bytes.readUInt16LE(18) & 0x0f, depth === 1 ? leafPage : branchPage]
+  if (numberAt(bytes, 0) !== root || kind !== wanted || bytes.readBigUInt64LE(8) !== transaction) return false
+  // Two bytes for each entry of a page tell where in it that is.
+  return depth > 1 || bytes.readUInt16LE(20) === 2 * entries
 }
 
 function numberAt(bytes: Buffer, offset: number): number | undefined {
@@ -167,6 +206,18 @@ function numberAt(bytes: Buffer, offset: number): number | undefined {
 }
 
 const noPage = 0xffff_ffff_ffff_ffffn
+
+/** Where the two trees are described, and of which kind they are: one by numbers, and one by names. */
+const treeKinds = [
+  [48, 0x08],
+  [96, 0x00],
+] as const
+
+/** Another program may have its transactions overlap, which is noted here. Whose the file is shows once it is open. */
+const otherProgram = 0x1000
+
+const branchPage = 0x01
+const leafPage = 0x02
 
 /** No tree of LMDB's is deeper. */
 const depthMax = 32

@@ -1,11 +1,17 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeError, parseRpcLine } from '../../src/protocol/json-rpc.ts'
 import { parseJsonText } from '../../src/protocol/json-text.ts'
 import { nameBytesMax } from '../../src/protocol/limits.ts'
 import { checkPeerMessage } from '../../src/protocol/peer-messages.ts'
+import { faultOf, pageBytes } from '../../src/storage/data-file.ts'
+import { openLmdbStore } from '../../src/storage/lmdb-store.ts'
 import { StorageError } from '../../src/storage/store.ts'
 import { refusalBy } from '../protocol/refusal.ts'
 import { StoredFolder, type StoredRecord } from './stored-folder.ts'
+import { storedState } from './stored-state.ts'
 
 /** What fuzzing has found, each with the rule that it broke. */
 describe('fuzzing found that', () => {
@@ -156,6 +162,55 @@ describe('a garbled record was taken for sound, and is refused now:', () => {
     } finally {
       folder.replace(after, before)
     }
+  })
+})
+
+/** Where in a page of two that describe a transaction something stands, and what is written there. */
+type Spoiling = readonly [why: string, spoil: (page: Buffer, earlier: Buffer) => void]
+
+describe('a garbled beginning of a file killed the process by a signal, and is refused now:', () => {
+  let parent: string
+  let sound: Buffer
+
+  beforeAll(async () => {
+    parent = await mkdtemp(join(tmpdir(), 'tidings-headers-'))
+    const store = await openLmdbStore({ folder: parent, server: '1' })
+    for (const batch of storedState()) await store.commit(batch)
+    await store.close()
+    sound = await readFile(join(parent, 'data.mdb'))
+  })
+  afterAll(async () => {
+    await rm(parent, { recursive: true, force: true })
+  })
+
+  async function faultAfter(spoil: Spoiling[1]): Promise<string | undefined> {
+    const bytes = Buffer.from(sound)
+    const pages = [bytes.subarray(0, pageBytes), bytes.subarray(pageBytes, 2 * pageBytes)] as const
+    const isFirst = pages[0].readBigUInt64LE(152) > pages[1].readBigUInt64LE(152)
+    spoil(isFirst ? pages[0] : pages[1], isFirst ? pages[1] : pages[0])
+    const path = join(parent, 'garbled')
+    await writeFile(path, bytes)
+    return faultOf(path)
+  }
+
+  it('a sound file has no fault', async () => {
+    expect(await faultAfter(() => {})).toBeUndefined()
+  })
+
+  it.each<Spoiling>([
+    ['a tree of free pages of another kind', (page) => page.writeUInt8(0x50, 53)],
+    ['a tree of names in which a name may come twice', (page) => page.writeUInt8(0x04, 100)],
+    ['a root that belongs to an earlier transaction', (page, earlier) => earlier.copy(page, 136, 136, 144)],
+    [
+      'a root of the free pages that belongs to an earlier one',
+      (page, earlier) => earlier.copy(page, 88, 88, 96),
+    ],
+    ['a page that is not where it says', (page) => page.writeUInt8(0x02, 2)],
+    ['transactions that do not follow each other', (page) => page.writeBigUInt64LE(1_000_001n, 152)],
+    ['one page alone that is two', (page) => page.writeBigUInt64LE(2n, 112)],
+    ['entries that the root does not have', (page) => page.writeBigUInt64LE(9n, 128)],
+  ])('%s', async (_why, spoil) => {
+    expect(await faultAfter(spoil)).toBe('the beginning of data.mdb makes no sense')
   })
 })
 
