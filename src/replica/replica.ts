@@ -120,8 +120,9 @@ export class Replica {
       output.more = true
       return output
     }
-    if (this.#held.length === 0) this.#accept(input, output)
-    else this.#acceptHeld(input, output)
+    const tookHeld = this.#held.length > 0
+    if (tookHeld) this.#acceptHeld(input, output)
+    else this.#accept(input, output)
     if (this.#installation !== undefined) {
       output.more = true
       return output
@@ -138,7 +139,9 @@ export class Replica {
       this.#catchUp.tick(this.#nowMs, output.send)
     }
     if (input.kind === 'tick' || input.kind === 'message') this.#enquire(output)
-    if (input.kind === 'tick' || input.kind === 'continue' || input.kind === 'clientDrained') {
+    // One that began in this step, as only what was held can in such a one, is told nothing before its answer.
+    const mayTell = input.kind === 'tick' || input.kind === 'continue' || input.kind === 'clientDrained'
+    if (mayTell && !tookHeld) {
       output.awaitDrain.push(...this.#watches.catchUp(this.#applied, this.#nowMs, output.notify))
     }
     this.#answerQuestions(output)

@@ -123,6 +123,23 @@ describe('a server whose peers no longer have in their logs what it lacks', () =
     expect(told).toHaveLength(11)
   })
 
+  it('answers a watch that began meanwhile before it tells it anything (R8, R11)', () => {
+    const mesh = apart({ ...shortLog, appliedPerStepMax: 2 })
+    mesh.connectAll()
+    mesh.tick(250)
+    // Steps by hand up to the middle of the installation, where all that comes is held.
+    while (mesh.outputs('2').at(-1)?.stage.at(-1)?.kind !== 'records') {
+      if (!mesh.deliver('1', '2') && !mesh.deliver('2', '1')) mesh.step('2', { kind: 'continue' })
+    }
+    mesh.request('2', { method: 'watch', prefix: '', since: 'start' })
+    mesh.settle()
+    const outputs = mesh.outputs('2')
+    const answered = outputs.findIndex(({ reply }) => reply.some(({ result }) => result.method === 'watch'))
+    const told = outputs.findIndex(({ notify }) => notify.length > 0)
+    expect(answered).toBeGreaterThan(0)
+    expect(told).toBeGreaterThan(answered)
+  })
+
   it('applies nothing between its first part and its last, not even what was just woken (R8)', () => {
     const model = new Model()
     const mesh = new Mesh({

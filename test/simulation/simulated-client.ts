@@ -97,7 +97,16 @@ export class SimulatedClient implements ClientEnd {
   /** A server that does not answer at all is one that has stopped, or that cannot be reached. */
   #lookAfter(): void {
     const { time } = this.#world
-    if (this.#pending?.id !== undefined && time.nowMs > this.#pending.deadlineMs) this.#leave()
+    if (this.#pending?.id !== undefined && time.nowMs > this.#pending.deadlineMs) {
+      const session = this.#session
+      if (session?.isReading === true && session.process.healthyMs() > healthyMsMin) {
+        this.#world.violations.add(
+          'R9',
+          `${this.#sessionName} gets no answer from ${session.process.origin}, in good health`,
+        )
+      }
+      this.#leave()
+    }
     time.in(lookMs, () => this.#lookAfter())
   }
 
@@ -440,3 +449,5 @@ const greetingMsMax = 1_000
 const patience = 2
 const answerMsMax = 1_000
 const lookMs = 250
+/** Longer than what was kept waiting by a trouble takes to be done after it. */
+const healthyMsMin = 5_000

@@ -42,6 +42,8 @@ export class SimulatedProcess {
   /** What is to happen when it goes on; undefined while it runs. */
   #deferred: (() => void)[] | undefined
   #pausedSinceMs = 0
+  /** When it last stood still, or its disk was slow. */
+  #troubledMs = 0
   /** By how much its clock has moved on within one event, because it is slow. */
   #spentMs = 0
   #lastNowMs = 0
@@ -106,6 +108,12 @@ export class SimulatedProcess {
   /** The other servers that it knows of. */
   knownServers: readonly ServerId[] = []
 
+  /** For how long nothing has kept it from answering. */
+  healthyMs(): number {
+    const isTroubled = this.isPaused || !this.#isAlive || (this.disk !== undefined && this.disk.slowness > 1)
+    return isTroubled ? 0 : this.world.time.nowMs - this.#troubledMs
+  }
+
   /** What a fault would have to destroy, so that what this server has is gone. */
   get copy(): View {
     if (this.durability === 'sync' && this.disk !== undefined) return this.world.durableOf(this.disk)
@@ -135,6 +143,7 @@ export class SimulatedProcess {
   resume(): void {
     const deferred = this.#deferred ?? []
     this.#deferred = undefined
+    this.#troubledMs = this.world.time.nowMs
     for (const run of deferred) this.whenRunning(run)
   }
 
@@ -366,6 +375,9 @@ export class SimulatedProcess {
 
   #beat(): void {
     this.core.mesh.beat()
+    // Nobody has number 0; what is answered is looked at where every step is.
+    this.core.loop.push({ kind: 'request', client: 0, id: 0, request: { method: 'status' } })
+    if (this.disk !== undefined && this.disk.slowness > 1) this.#troubledMs = this.world.time.nowMs
     for (const connection of this.#incoming.keys()) {
       if (Math.max(connection.silentMs(), connection.from.pausedMs()) > silentLinkMs) {
         connection.closeThere('nothing has come from it any more')

@@ -48,6 +48,10 @@ export class SimulatedSession {
     return this.#isOpen
   }
 
+  get isReading(): boolean {
+    return this.#isReading
+  }
+
   /** @returns the number under which it is answered. */
   request(request: ClientRequest): number {
     const id = this.#nextRequest++

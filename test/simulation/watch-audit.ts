@@ -88,7 +88,12 @@ export class WatchAudit {
 
   /** @param saw takes each write that was told. */
   notified(notification: Notification, saw: (version: Version, write: Write) => void): void {
-    if (notification.watch !== this.#number) return
+    if (notification.watch !== this.#number) {
+      this.#violate(
+        `it was told something under number ${notification.watch}, and its own is ${this.#number ?? 'not told yet'}`,
+      )
+      return
+    }
     switch (notification.kind) {
       case 'update':
         this.#update(notification)

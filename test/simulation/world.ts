@@ -233,7 +233,20 @@ export class World implements DiskObserver {
   twinStopped: (process: SimulatedProcess) => void = () => {}
 
   #checkBounds(process: SimulatedProcess, output: Output): void {
-    const { appliedPerStepMax } = this.limits
+    const { appliedPerStepMax, buffer, log, parkedMax, requests } = this.limits
+    for (const { client, result } of output.reply) {
+      if (client !== 0 || result.method !== 'status') continue
+      const { waiting, log: logged, parked, answers } = result.status
+      const isBounded =
+        waiting <= buffer.updatesMax &&
+        logged <= log.updatesMax &&
+        parked <= parkedMax &&
+        answers <= requests.answersMax
+      if (!isBounded) {
+        const told = JSON.stringify({ waiting, logged, parked, answers })
+        this.violations.add('R12', `${process.origin} keeps more than it may: ${told}`)
+      }
+    }
     if (output.persist.length > appliedPerStepMax + this.limits.page.updatesMax + 256) {
       this.violations.add('R3', `${process.origin} applied ${output.persist.length} updates in one step`)
     }
@@ -245,7 +258,7 @@ function textOf(message: PeerMessage): string {
 }
 
 function drawLimits(random: Random, faults: Faults): Limits {
-  const smallPage = random.oneOf([2, 5, 20, 1_000])
+  const smallPage = random.oneOf([4, 20, 1_000])
   const buffer = faults.isBufferSmall
     ? { updatesMax: random.between(2, 12), bytesMax: 8_000 }
     : defaultLimits.buffer
@@ -262,7 +275,7 @@ function drawLimits(random: Random, faults: Faults): Limits {
       bytesMax: defaultLimits.snapshotPage.bytesMax,
     },
     pushedBytesMax: random.oneOf([600, 4_000, defaultLimits.pushedBytesMax]),
-    appliedPerStepMax: random.oneOf([1, 4, 30, 1_000]),
+    appliedPerStepMax: random.oneOf([5, 30, 1_000]),
     requests: { ...defaultLimits.requests, answersPerSessionMax: random.oneOf([2, 16, 1_024]) },
   }
 }
