@@ -34,9 +34,10 @@ export async function openLmdbStore(options: {
   const folder = await openLmdbFolder(options)
   try {
     return new LmdbStore(folder, options)
-  } catch (error) {
-    await folder.release({ orderly: false })
-    throw error
+  } catch (cause) {
+    // Of a file that is damaged, not even that may succeed.
+    await folder.release({ orderly: false }).catch(() => undefined)
+    throw unreadable(options.folder, cause)
   }
 }
 
@@ -111,19 +112,19 @@ export class LmdbStore implements Store {
   recover(): Recovered {
     const { applied, logFloor } = this.#progress
     return {
-      keys: again(() => this.#stateOf('k', isKey, isStoredKey, (key, stored) => ({ ...stored, key }))),
-      rows: again(() =>
+      keys: this.#again(() => this.#stateOf('k', isKey, isStoredKey, (key, stored) => ({ ...stored, key }))),
+      rows: this.#again(() =>
         this.#stateOf('r', isOrigin, isStoredCut, (origin, stored) => ({
           origin,
           known: new Map(stored),
         })),
       ),
-      sessions: again(() =>
+      sessions: this.#again(() =>
         this.#stateOf('s', isName, isStoredSession, (session, stored) => ({ ...stored, session })),
       ),
       applied: new Map(applied),
       checkpoint: this.#positions.checkpoint,
-      log: again(() => this.#updates(logStart(this.#positions))),
+      log: this.#again(() => this.#updates(logStart(this.#positions))),
       logEnd: this.#positions.logEnd,
       logFloor: new Map(logFloor),
     }
@@ -160,6 +161,20 @@ export class LmdbStore implements Store {
         throw damaged(this.#folder.path, `a record in it has the name ${JSON.stringify(key.toString())}`)
       }
       end = first + 1
+    }
+  }
+
+  /** Something that can be read from its beginning more than once. It throws nothing but StorageErrors. */
+  #again<Item>(read: () => Iterable<Item>): Iterable<Item> {
+    const { path } = this.#folder
+    return {
+      *[Symbol.iterator]() {
+        try {
+          yield* read()
+        } catch (cause) {
+          throw unreadable(path, cause)
+        }
+      },
     }
   }
 
@@ -646,7 +661,9 @@ function keyOf(kind: StateKind, name: string): Bytes {
   return key
 }
 
-/** Something that can be read from its beginning more than once. */
-function again<Item>(read: () => Iterator<Item>): Iterable<Item> {
-  return { [Symbol.iterator]: read }
+/** The error that there is, or one for what the library says of a file that it cannot make sense of. */
+function unreadable(path: string, cause: unknown): StorageError {
+  if (cause instanceof StorageError) return cause
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return damaged(path, `it cannot be read (${reason})`, cause)
 }

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { encodeError, parseRpcLine } from '../../src/protocol/json-rpc.ts'
 import { parseJsonText } from '../../src/protocol/json-text.ts'
 import { nameBytesMax } from '../../src/protocol/limits.ts'
@@ -211,6 +211,35 @@ describe('a garbled beginning of a file killed the process by a signal, and is r
     ['entries that the root does not have', (page) => page.writeBigUInt64LE(9n, 128)],
   ])('%s', async (_why, spoil) => {
     expect(await faultAfter(spoil)).toBe('the beginning of data.mdb makes no sense')
+  })
+})
+
+describe('an error of the library that reads the file', () => {
+  it('came out as it was where a long record cannot be found, and is put into words now', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidings-lost-page-'))
+    onTestFinished(async () => rm(folder, { recursive: true, force: true }))
+    const store = await openLmdbStore({ folder, server: '1' })
+    const [batch] = storedState()
+    const [item] = batch?.log ?? []
+    if (item === undefined) throw new Error('there is no log')
+    const writes = [{ key: 'long', value: 'x'.repeat(3 * pageBytes) }]
+    await store.commit({
+      log: [{ ...item, entry: { ...item.entry, update: { ...item.entry.update, writes } } }],
+    })
+    await store.close()
+
+    const path = join(folder, 'data.mdb')
+    const bytes = await readFile(path)
+    const pages = Array.from({ length: bytes.length / pageBytes }, (_, number) => number)
+    const long = pages.find((number) => bytes.readUInt16LE(number * pageBytes + 18) === 0x04)
+    if (long === undefined) throw new Error('there is no record of several pages')
+    // Wherever the pages are named, but for where they say themselves which they are.
+    for (let at = 2 * pageBytes; at + 8 <= bytes.length; at += 2) {
+      if (at === long * pageBytes || bytes.readBigUInt64LE(at) !== BigInt(long)) continue
+      bytes.writeBigUInt64LE(0x2f_ffffn, at)
+    }
+    await writeFile(path, bytes)
+    await expect(openLmdbStore({ folder, server: '1' })).rejects.toThrow(StorageError)
   })
 })
 
