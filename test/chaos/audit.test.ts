@@ -49,10 +49,11 @@ async function serverThatTells(updates: readonly ToldUpdate[]): Promise<number> 
 async function judged(
   told: readonly (readonly ToldUpdate[])[],
   watchers: readonly Watcher[] = [],
+  isLost = false,
 ): Promise<readonly string[]> {
   const ports = await Promise.all(told.map(serverThatTells))
   const mesh = { ports: new Map(ports.map((port, index) => [`${index + 1}`, port])) }
-  await audit.judge(mesh, { applied: {}, isLost: () => false, watchers })
+  await audit.judge(mesh, { applied: {}, isLost: () => isLost, watchers })
   return complaints
 }
 
@@ -72,6 +73,11 @@ describe('the audit of a round', () => {
       '1@1~a was acknowledged, and no server has it',
       's-1 was acknowledged as 1@1~a, and applied as nothing',
     ])
+  })
+
+  it('asks for no write that was lost with a disk', async () => {
+    audit.came(question, written, ['s-1'])
+    expect(await judged([[]], [], true)).toEqual([])
   })
 
   it('finds a write that happened twice', async () => {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { checkHistory } from '../../src/check/check-history.ts'
 import type { HistoryLine } from '../../src/check/history-line.ts'
 import { removeDataFolders } from '../durability/data-folder.ts'
-import { runChaos, type ChaosReport } from './chaos.ts'
+import { runChaos, type ChaosOptions, type ChaosReport } from './chaos.ts'
 import { killServers } from './chaos-server.ts'
 import { programFromSources } from './compiled-program.ts'
 import { historyEdits } from './history-edits.ts'
@@ -20,6 +20,20 @@ afterAll(async () => {
   await removeDataFolders()
 })
 
+async function run(
+  more: Pick<ChaosOptions, 'seed' | 'operations' | 'faults' | 'dropsCuts'>,
+): Promise<ChaosReport> {
+  return await runChaos({
+    ...more,
+    seconds: 120,
+    servers,
+    network: await ProxyNetwork.start(servers),
+    roundOperations: 1_000,
+    rawSessions: 24,
+    program: programFromSources,
+  })
+}
+
 async function linesOf(path: string): Promise<readonly HistoryLine[]> {
   const text = await readFile(path, 'utf8')
   return text
@@ -33,16 +47,10 @@ describe('three real servers under kill -9, standstill, broken, mute and slow li
   let lines: readonly HistoryLine[]
 
   beforeAll(async () => {
-    report = await runChaos({
+    report = await run({
       seed,
       operations,
-      seconds: 120,
-      servers,
-      network: await ProxyNetwork.start(servers),
       faults: ['kill', 'killAlone', 'stop', 'cut', 'hold', 'delay', 'labHold', 'lostAnswer'],
-      roundOperations: 1_000,
-      rawSessions: 24,
-      program: programFromSources,
     })
     lines = await linesOf(report.historyPath)
   }, 240_000)
@@ -81,18 +89,7 @@ describe('sessions that forget what they have seen when they go to another serve
     'are found to miss their own writes, or to see time go backwards (R9)',
     { timeout: 180_000 },
     async () => {
-      const report = await runChaos({
-        seed: 3,
-        operations: 1_500,
-        seconds: 60,
-        servers,
-        network: await ProxyNetwork.start(servers),
-        faults: ['delay'],
-        roundOperations: 1_500,
-        rawSessions: 24,
-        dropsCuts: true,
-        program: programFromSources,
-      })
+      const report = await run({ seed: 3, operations: 1_000, faults: ['delay'], dropsCuts: true })
       const { ok, violations } = await verdictOn(report.historyPath)
       await rm(report.historyPath, { force: true })
       expect(ok).toBe(false)
@@ -100,6 +97,24 @@ describe('sessions that forget what they have seen when they go to another serve
       expect([...broken].filter((guarantee) => guarantee !== 'causal snapshot')).not.toEqual([])
       // The servers themselves have done nothing wrong.
       expect(report.violations).toEqual([])
+    },
+  )
+})
+
+describe('servers whose folders are wiped, or replaced by older copies', () => {
+  it(
+    'lose what nobody else had, are told so, and lose nothing else (R7, R9)',
+    { timeout: 180_000 },
+    async () => {
+      const report = await run({ seed: 4, operations: 1_000, faults: ['wipe', 'restore'] })
+      const lines = await linesOf(report.historyPath)
+      await rm(report.historyPath, { force: true })
+      expect(report.violations).toEqual([])
+      expect(checkHistory(lines).violations).toEqual([])
+      const lost = new Set(lines.flatMap((line) => (line.op === 'lost' ? [line.version.join('@')] : [])))
+      expect([...lost]).not.toEqual([])
+      const ends = lines.flatMap((line) => (line.op === 'final' ? [line.version.join('@')] : []))
+      expect(ends.filter((version) => lost.has(version))).toEqual([])
     },
   )
 })

@@ -68,7 +68,7 @@ export function faultsOfRound(options: {
   readonly links: readonly Link[]
 }): readonly Fault[] {
   const { random, kinds, ids, links } = options
-  const isAboutDisks = kinds.some(isDiskLoss) && random.chance(diskLossChance)
+  const isAboutDisks = kinds.some(isDiskLoss) && (kinds.every(isDiskLoss) || random.chance(diskLossChance))
   const drawn = kinds.filter((kind) => isDiskLoss(kind) === isAboutDisks)
   if (drawn.length === 0) return []
   // What is lost with a disk can be told only if nothing else happens to those who may have copies.
@@ -120,8 +120,14 @@ function drawnFault(
       return { ...base, lastsMs: round(6_000, 12_000), servers: [server] }
     case 'full':
       return { ...base, lastsMs: round(1_500, 4_000), servers: [server] }
-    case 'cut':
     case 'hold':
+      // Now and then for longer than the time after which others take a server for gone.
+      return {
+        ...base,
+        ...(random.chance(0.1) ? { lastsMs: round(6_000, 12_000) } : lasting),
+        links: [link],
+      }
+    case 'cut':
     case 'labHold':
     case 'labCut':
       return { ...base, ...lasting, links: [link] }
