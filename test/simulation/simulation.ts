@@ -151,7 +151,7 @@ class Run {
   /** Whether everybody has everything, and has been told. */
   #isLevel(): boolean {
     const [first, ...others] = this.#slots.map(({ process }) => process)
-    if (first === undefined) return false
+    if (first === undefined || this.#world.operationsLeft > 0) return false
     const { view } = first.witness
     if (!others.every((process) => process !== undefined && isEqual(process.witness.view, view))) return false
     return this.#clients.every(
@@ -244,8 +244,8 @@ function isEqual(one: View, other: View): boolean {
   return includes(one, other) && includes(other, one)
 }
 
-/** A run whose clients have not had all their answers by then goes on without more. */
-const chaosMsMax = 60_000
+/** Clients that have not asked everything by then ask the rest while things mend. */
+const chaosMsMax = 12_000
 
 /** Twice what it takes to find a half-open connection, and to dial, and to let a pull time out. */
 const aloneMsMax = 60_000
