@@ -77,7 +77,7 @@ export class CausalGraph {
     return this.#priorPushes.get(event)
   }
 
-  /** The strand of an event that writes; `none` of one in whose session nothing is written. */
+  /** The strand of a request; `none` of a push, and of a request in whose session nothing is written. */
   strandOf(event: number): number {
     return this.#strands.get(event)
   }

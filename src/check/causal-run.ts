@@ -20,8 +20,7 @@ export function isBefore(graph: CausalGraph, write: number, event: number, past:
 
 /** Up to which position a strand comes before an event that has this past. */
 export function reachBefore(graph: CausalGraph, strand: number, event: number, past: CausalPast): number {
-  const isOwn = strand === graph.strandOf(event) && !graph.history.isPush(event)
-  return isOwn ? graph.positionOf(event) - 1 : reach(past, strand)
+  return strand === graph.strandOf(event) ? graph.positionOf(event) - 1 : reach(past, strand)
 }
 
 /**

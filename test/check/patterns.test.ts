@@ -323,6 +323,26 @@ describe('WriteCOInitRead', () => {
     ])
   })
 
+  it('the way to the read does not lead through a deletion of which nobody knows where it stood', () => {
+    const recording = new Recording()
+      .write('alice', 'y', 'found', '5@a')
+      .tryDelete('alice', 'x', null)
+      .tryDelete('bob', 'x', null)
+      .read('dave', 'y', 'found', '5@a')
+      .write('dave', 'z', 'glad', '6@a')
+      .read('carol', 'z', 'glad', '6@a')
+      .readDeleted('carol', 'x', '8@a')
+      .read('carol', 'y')
+    expect(recording.violations).toEqual([
+      'WriteCOInitRead (writes follow reads): line 8 finds nothing, though line 1, which comes before it, wrote the key',
+      '  line 1  alice  i 1  write y found [5,"a"]',
+      '  line 4  dave   i 1  read y found [5,"a"]   ← reads what line 1 wrote',
+      '  line 5  dave   i 2  write z glad [6,"a"]   ← session order: after line 4',
+      '  line 6  carol  i 1  read z glad [6,"a"]    ← reads what line 5 wrote',
+      '  line 8  carol  i 3  read y nothing         ← session order: after line 6, and finds nothing',
+    ])
+  })
+
   it('a session no longer finds what it was told by a push', () => {
     const recording = new Recording()
       .write('alice', 'x', 'lost', '1@a')
