@@ -227,7 +227,8 @@ function snapshotOf(around: Surroundings, random: Random): object {
 const versionsOf = ({ clock }: Surroundings, random: Random): readonly unknown[] =>
   Array.from({ length: random.between(0, 3) }, () => [random.between(1, clock + 2), oneOf(strangers, random)])
 
-const member = { id: '3', host: '127.0.0.1', port: 60_003 }
+/** Where nobody listens, should anybody go there. */
+const member = { id: '3', host: '127.0.0.1', port: 1 }
 
 const peerSamplers: readonly Sampler[] = [
   (around, random) => ({ method: 'peer.updates', params: { updates: updatesOf(around, random) } }),
@@ -277,7 +278,7 @@ const peerSamplers: readonly Sampler[] = [
       protocol: 1,
       members: [member],
       token: 'f'.repeat(64),
-      ...(random.chance(0.7) ? { address: { host: 'localhost', port: 60_009 } } : {}),
+      ...(random.chance(0.7) ? { address: { host: 'localhost', port: 1 } } : {}),
     },
   }),
   () => ({ method: 'peer.ping', params: {} }),
