@@ -42,7 +42,7 @@ export class CausalRun {
   readonly #waiting: Column
   readonly #isDone: Uint8Array
   /** Of writes that are still to be read: what comes before them. */
-  readonly #pasts: (CausalPast | undefined)[] = []
+  readonly #pasts = new Map<number, CausalPast>()
   readonly #latest: Column
   readonly #readersLeft: Column
   readonly #cycles: (readonly number[])[] = []
@@ -168,13 +168,13 @@ export class CausalRun {
       const source = graph.sourceOf(part)
       if (source === none) continue
       if (!isBefore(graph, source, event, past)) {
-        past = joined(past, this.#pasts[source] as CausalPast)
+        past = joined(past, this.#pasts.get(source) as CausalPast)
         past = withReach(past, graph.strandOf(source), graph.positionOf(source))
         latest = this.#later(this.#later(latest, this.#latest.get(source)), source)
       }
       const readersLeft = this.#readersLeft.get(source) - 1
       this.#readersLeft.set(source, readersLeft)
-      if (readersLeft === 0) this.#pasts[source] = undefined
+      if (readersLeft === 0) this.#pasts.delete(source)
     }
     return { past, latest }
   }
@@ -200,7 +200,7 @@ export class CausalRun {
   #finish(event: number, { past, latest }: Known, before: Known): void {
     this.#isDone[event] = 1
     this.#latest.set(event, latest)
-    if (this.#readersLeft.get(event) > 0) this.#pasts[event] = past
+    if (this.#readersLeft.get(event) > 0) this.#pasts.set(event, past)
     this.#visitor.visit(event, past, latest, before.past)
   }
 
