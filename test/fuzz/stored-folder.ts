@@ -50,6 +50,11 @@ export class StoredFolder {
     return found
   }
 
+  /** As they are now. */
+  recordsNow(): readonly StoredRecord[] {
+    return recordsOf(this.#folder)
+  }
+
   replace(before: readonly StoredRecord[], after: readonly StoredRecord[]): void {
     this.#folder.root.transactionSync(() => {
       for (const { database, key } of before) database.removeSync(key)
