@@ -184,7 +184,13 @@ export class OutgoingLink {
     this.#state = 'connecting'
     const socket = connect({ host: this.address.host, port: this.address.port })
     const giveUp = setTimeout(() => socket.destroy(new Error('no answer')), connectTimeoutMs)
-    const attempt: Attempt = { socket, connection: undefined, calls: undefined, heartbeat: undefined }
+    const attempt: Attempt = {
+      socket,
+      connection: undefined,
+      calls: undefined,
+      heartbeat: undefined,
+      isProven: this.#options.secret === undefined,
+    }
     this.#attempt = attempt
     socket.once('close', () => clearTimeout(giveUp))
     socket.once('connect', () => {
@@ -227,7 +233,7 @@ export class OutgoingLink {
     this.#greet(attempt, { connection, calls }).catch((error: unknown) => {
       if (attempt !== this.#attempt) return
       const reason = error instanceof Error ? error.message : String(error)
-      if (error instanceof RefusedByThem) this.#refused('them', error.answer)
+      if (error instanceof RefusedByThem) this.#refusedByThem(attempt, error.answer)
       else if (error instanceof ProtocolError) this.#refused('us', error)
       connection.destroy(reason)
     })
@@ -256,8 +262,23 @@ export class OutgoingLink {
     connection.end(undefined, error.message)
     if (attempt !== this.#attempt) return
     const isFarewell = nameOfCode(error.code) === 'shuttingDown'
-    if (!isFarewell) this.#tellRefusal('them', error)
+    if (!isFarewell) this.#tellRefusalByThem(attempt, error)
     this.#lost(attempt, error.message)
+  }
+
+  #refusedByThem(attempt: Attempt, error: ProtocolError): void {
+    this.#state = 'refused'
+    this.#tellRefusalByThem(attempt, error)
+  }
+
+  /** What somebody says who has not shown to know the secret is no word of this mesh, and nothing follows from it. */
+  #tellRefusalByThem(attempt: Attempt, error: ProtocolError): void {
+    if (attempt.isProven) this.#tellRefusal('them', error)
+    else {
+      const where = showAddress(this.address)
+      const message = `${where} has not shown to know this mesh's secret, and says: ${error.message}`
+      this.#tellRefusal('us', protocolError('notAuthorised', message))
+    }
   }
 
   #refused(by: Refusal['by'], error: ProtocolError): void {
@@ -280,6 +301,7 @@ export class OutgoingLink {
 
   async #greet(attempt: Attempt, { connection, calls }: Conversation): Promise<void> {
     const token = await this.#prove(calls)
+    attempt.isProven = true
     const hello = { ...this.#options.hello(), ...(token === undefined ? {} : { token }) }
     const greeting = checkPeerHelloResult(await ask(calls, 'peer.hello', hello))
     const isCurrent = (): boolean => attempt === this.#attempt && connection.isOpen
@@ -396,6 +418,8 @@ interface Attempt {
   connection: Connection | undefined
   calls: Calls | undefined
   heartbeat: NodeJS.Timeout | undefined
+  /** Whether the other side has shown to know the secret, or need not. */
+  isProven: boolean
 }
 
 interface Conversation {
