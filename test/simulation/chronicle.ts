@@ -286,10 +286,6 @@ export class Witness {
     return this.#siblings.get(key) ?? []
   }
 
-  get keys(): Iterable<string> {
-    return this.#siblings.keys()
-  }
-
   /** A step was made. Compares what it says with what has to be. */
   step(output: Output, replica: Replica): void {
     const touched = new Set<string>()

@@ -19,6 +19,8 @@ export class ServerSlot {
   #backup: SimulatedDisk | undefined
   #twin: SimulatedProcess | undefined
   #starts = 0
+  /** Whether a twin has run, so that who was refused may be in its right. */
+  #hadTwin = false
 
   constructor(
     world: World,
@@ -56,7 +58,7 @@ export class ServerSlot {
     if (this.#process !== undefined) return
     if (this.#disk !== undefined) this.#world.idleDisks.delete(this.#disk)
     this.#world.trace(() => `server ${this.id} starts`)
-    const process = this.#run(this.port, this.#disk, () => this.#gone(process))
+    const process = this.#run({ port: this.port, disk: this.#disk, isTwin: false }, () => this.#gone(process))
     this.#process = process
     this.#world.processes.add(process)
   }
@@ -96,7 +98,9 @@ export class ServerSlot {
   /** A copy of the disk is started beside the original. */
   startTwin(port: number): void {
     if (this.#twin !== undefined || this.#disk === undefined) return
-    const twin = this.#run(port, this.#world.copyDisk(this.#disk), () => this.stopTwin())
+    this.#hadTwin = true
+    const disk = this.#world.copyDisk(this.#disk)
+    const twin = this.#run({ port, disk, isTwin: true }, () => this.stopTwin())
     this.#world.trace(() => `a twin of server ${this.id} starts`)
     this.#twin = twin
     this.#world.processes.add(twin)
@@ -114,14 +118,33 @@ export class ServerSlot {
     })
   }
 
-  #run(port: number, disk: SimulatedDisk | undefined, diskFailed: () => void): SimulatedProcess {
+  /** A process of this server was refused because its id is taken: it stops. @returns whether it is one of this server's. */
+  refused(process: SimulatedProcess): boolean {
+    if (process === this.#twin) {
+      this.stopTwin()
+      return true
+    }
+    if (process !== this.#process) return false
+    if (!this.#hadTwin) {
+      this.#world.violations.add(
+        'R7',
+        `${process.origin} was refused as a second server ${this.id}, and there is no other`,
+      )
+    }
+    this.crash({ keptCommits: this.#disk?.pending ?? 0, isMachineGone: false })
+    return true
+  }
+
+  #run(
+    where: { readonly port: number; readonly disk: SimulatedDisk | undefined; readonly isTwin: boolean },
+    diskFailed: () => void,
+  ): SimulatedProcess {
     return new SimulatedProcess(this.#world, {
       id: this.id,
       incarnation: `${this.#starts++}${this.#world.random.between(100, 999)}`,
-      port,
+      ...where,
       durability: this.durability,
-      disk,
-      peers: this.#peers().filter((peer) => peer !== port),
+      peers: this.#peers().filter((peer) => peer !== where.port),
       diskFailed,
     })
   }

@@ -342,7 +342,6 @@ export class SimulatedClient implements ClientEnd {
       } else if (this.#random.chance(0.5)) this.#leave()
       return
     }
-    this.#world.toldLost(this.#server, lost)
     this.#cut.drop(lost)
     this.#beginSession()
   }

@@ -89,15 +89,13 @@ export class SimulatedDisk {
 
   /** A disk with what is durable here. */
   copy(): SimulatedDisk {
-    const copy = new SimulatedDisk({
+    return new SimulatedDisk({
       time: this.#time,
       random: this.#random,
       observer: this.#observer,
       commitMs: this.#commitMs,
       memory: this.#memory.copy(),
     })
-    copy.slowness = this.slowness
-    return copy
   }
 
   #flush(count: number): void {

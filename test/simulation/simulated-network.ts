@@ -50,10 +50,6 @@ export class SimulatedNetwork {
     if (this.#listeners.get(port) === process) this.#listeners.delete(port)
   }
 
-  listener(port: number): SimulatedProcess | undefined {
-    return this.#listeners.get(port)
-  }
-
   passage(from: ServerId, to: ServerId): Passage {
     return this.#passages.get(`${from} ${to}`) ?? 'open'
   }
@@ -89,7 +85,7 @@ export class SimulatedNetwork {
     return baseMs + this.#random.within(0, this.#faults.jitterMs) + (this.#extraMs.get(name) ?? 0)
   }
 
-  /** A connection begins to be made. @returns undefined where nobody answers there, or the way is cut. */
+  /** A connection begins to be made, where somebody listens and the way is open. */
   connect(from: SimulatedProcess, port: number): PeerConnection | 'refused' | 'unanswered' {
     const to = this.#listeners.get(port)
     if (to === undefined) return 'refused'

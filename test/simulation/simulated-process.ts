@@ -1,7 +1,8 @@
-import type { ProtocolError } from '../../src/protocol/errors.ts'
+import { ProtocolError } from '../../src/protocol/errors.ts'
 import { protocolVersion } from '../../src/protocol/limits.ts'
 import type { PeerHelloParams, PeerHelloResult } from '../../src/protocol/peer-messages.ts'
 import type { Member } from '../../src/protocol/wire-forms.ts'
+import type { Cut } from '../../src/replica/cut.ts'
 import type { ClientId } from '../../src/replica/input.ts'
 import type { PeerMessage } from '../../src/replica/messages.ts'
 import type { Output } from '../../src/replica/output.ts'
@@ -26,6 +27,7 @@ export type Durability = 'sync' | 'async' | 'memory'
 export class SimulatedProcess {
   readonly id: ServerId
   readonly origin: Origin
+  readonly isTwin: boolean
   readonly port: number
   readonly world: World
   readonly durability: Durability
@@ -56,6 +58,8 @@ export class SimulatedProcess {
       readonly port: number
       readonly durability: Durability
       readonly disk: SimulatedDisk | undefined
+      /** Whether it runs on a copy of another's disk, under that one's id. */
+      readonly isTwin: boolean
       /** Ports of other servers. */
       readonly peers: readonly number[]
       /** Its disk has failed, and it has ended itself. */
@@ -64,6 +68,7 @@ export class SimulatedProcess {
   ) {
     const { id, incarnation, port, durability, disk, peers } = options
     this.id = id
+    this.isTwin = options.isTwin
     this.port = port
     this.world = world
     this.durability = durability
@@ -141,7 +146,8 @@ export class SimulatedProcess {
   }
 
   resume(): void {
-    const deferred = this.#deferred ?? []
+    const deferred = this.#deferred
+    if (deferred === undefined) return
     this.#deferred = undefined
     this.#troubledMs = this.world.time.nowMs
     for (const run of deferred) this.whenRunning(run)
@@ -240,6 +246,7 @@ export class SimulatedProcess {
           this.#sessions.delete(client)
           this.core.loop.push({ kind: 'clientGone', client })
           if (result.method !== 'hello') throw new Error(`a hello was answered with ${result.method}`)
+          this.revealsCut(result.applied, `its greeting for ${hello.server}`)
           const greeting: PeerHelloResult = {
             server: this.id,
             origin: this.origin,
@@ -254,7 +261,8 @@ export class SimulatedProcess {
       },
       (error: unknown) => {
         this.world.time.settleSoon()
-        connection.backward(() => dialler.refused(error as ProtocolError))
+        if (!(error instanceof ProtocolError)) throw error
+        connection.backward(() => dialler.refused(error))
       },
     )
   }
@@ -279,14 +287,27 @@ export class SimulatedProcess {
         for (const update of message.updates) this.reveals(update, `an update for ${to}`)
         return
       case 'cut':
-        for (const [origin, timestamp] of message.entries)
-          this.reveals({ origin, timestamp }, `its cut for ${to}`)
+        this.revealsCut(message.entries, `its cut for ${to}`)
+        return
+      case 'pull':
+        this.revealsCut(message.applied, `a pull from ${to}`)
         return
       case 'snapshot':
         for (const { version } of message.siblings) this.reveals(version, `a snapshot for ${to}`)
+        for (const { known } of message.rows) this.revealsCut(known, `a row of a snapshot for ${to}`)
+        if (message.applied !== undefined) this.revealsCut(message.applied, `the cut of a snapshot for ${to}`)
         return
-      default:
+      case 'tell':
+        for (const version of message.siblings) this.reveals(version, `an answer for ${to}`)
+        return
+      case 'ask':
+      case 'link':
     }
+  }
+
+  /** As {@link reveals}, for all that a cut names. */
+  revealsCut(cut: Cut, where: string): void {
+    for (const [origin, timestamp] of cut) this.reveals({ origin, timestamp }, where)
   }
 
   /** Something leaves that shows a version: it has to be durable by then, if this process makes anything durable (R6). */
@@ -330,7 +351,7 @@ export class SimulatedProcess {
         relieved: () => {},
         sourceRelieved: () => {},
         dial: (options) => new SimulatedLink(options, this),
-        idRefused: () => this.#stopTwin(),
+        idRefused: () => this.#idRefused(),
         tell: (event) => {
           if (event.kind === 'warning' && this.#isAlive) world.observeWarning(this, event.text)
         },
@@ -350,9 +371,9 @@ export class SimulatedProcess {
   }
 
   /** Its id is taken, and nobody has ever accepted it: it stops, as a process does. */
-  #stopTwin(): void {
+  #idRefused(): void {
     this.world.sometimes('a second server with one id stopped')
-    this.world.time.in(0, () => this.world.twinStopped(this))
+    this.world.time.in(0, () => this.world.idRefused(this))
   }
 
   #observeSteps(): void {

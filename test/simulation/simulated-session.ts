@@ -98,6 +98,7 @@ export class SimulatedSession {
     if (notification.kind === 'update') {
       this.process.reveals(notification.version, `a push to client ${this.number}`)
     } else if (notification.kind === 'caughtUp') {
+      // What the watch has seen elsewhere is in it too; of the rest it says that it is applied here.
       this.process.world.observeBookmark(this.process, notification)
     }
     this.#say(() => this.#client.notified(notification))

@@ -85,8 +85,10 @@ class Run {
       clients: () => this.#clients,
       join: () => this.#addSlot().start(),
     })
-    world.twinStopped = (process) => {
-      for (const slot of this.#slots) if (slot.twin === process) slot.stopTwin()
+    world.idRefused = (process) => {
+      const slot = this.#slots.find((one) => one.refused(process))
+      // Its operator tries again.
+      if (slot?.process === undefined) time.in(restartMs, () => slot?.start())
     }
     for (let number = 1; number <= workload.clients; number++) {
       this.#clients.push(new SimulatedClient(world, number, number <= workload.watchers))
@@ -94,8 +96,20 @@ class Run {
   }
 
   async toTheEnd(): Promise<void> {
+    try {
+      await this.#throughAllPhases()
+    } catch (error) {
+      const told = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.#world.violations.add('exception', told)
+    }
+  }
+
+  async #throughAllPhases(): Promise<void> {
     const { time, violations } = this.#world
     await time.run(chaosMsMax, () => violations.any || this.#world.operationsLeft === 0)
+    this.#nemesis.end()
+    // Who was partitioned finds the others again, as far as that takes no more than a connection's own time.
+    await time.run(time.nowMs + reconnectMs, () => violations.any)
     if (!violations.any) await this.#twoAlone()
     if (!violations.any) await this.#levelOff()
     if (!violations.any) this.#judge()
@@ -104,7 +118,6 @@ class Run {
   /** Of two servers each has to get what the other has, while nobody else can be reached. */
   async #twoAlone(): Promise<void> {
     const { network, time, violations } = this.#world
-    this.#nemesis.end()
     const pair = this.#twoWhoKnowEachOther()
     if (pair === undefined) return
     const [one, other] = pair
@@ -116,6 +129,8 @@ class Run {
     }
     this.#world.trace(() => `only ${one.id} and ${other.id} reach each other`)
     const goal = both(viewOf(one.process), viewOf(other.process))
+    if (!isEqual(viewOf(one.process), viewOf(other.process)))
+      this.#world.sometimes('two alone had something to get')
     const isReached = (): boolean =>
       includes(viewOf(one.process), goal) && includes(viewOf(other.process), goal)
     await time.run(time.nowMs + aloneMsMax, () => violations.any, isReached)
@@ -126,8 +141,8 @@ class Run {
   /** Who has just joined may know nobody but one who is cut off then. */
   #twoWhoKnowEachOther(): readonly [ServerSlot, ServerSlot] | undefined {
     for (const one of this.#world.random.shuffled(this.#slots)) {
-      const known = one.process?.core.mesh.members().map(({ id }) => id) ?? []
-      const others = this.#slots.filter((slot) => slot !== one && known.includes(slot.id))
+      const known = one.process?.linksUp ?? new Set()
+      const others = this.#slots.filter((slot) => slot !== one && known.has(slot.id))
       if (others.length > 0) return [one, this.#world.random.oneOf(others)]
     }
     return undefined
@@ -154,6 +169,8 @@ class Run {
     if (first === undefined || this.#world.operationsLeft > 0) return false
     const { view } = first.witness
     if (!others.every((process) => process !== undefined && isEqual(process.witness.view, view))) return false
+    // Addresses spread: each is linked to each, whomever it knew at first (R8).
+    if (!this.#slots.every(({ process }) => process?.linksUp.size === this.#slots.length - 1)) return false
     return this.#clients.every(
       (client) =>
         !client.isWaiting && (client.watched === undefined || client.watched.missingOf(view) === undefined),
@@ -252,3 +269,7 @@ const aloneMsMax = 60_000
 const levelMsMax = 120_000
 
 const firstSlotPort = 60_000
+
+const restartMs = 500
+
+const reconnectMs = 300

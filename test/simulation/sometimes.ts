@@ -15,7 +15,7 @@ export const rareStates = [
   // the causal buffer (R3)
   'an update waited',
   'an update waited for two others at once',
-  'an update was woken and waited for another',
+  'an update with two causes waited, and was applied',
   'an update did not fit the buffer',
   'a waiting update was given up as lost',
   'a drain took several steps',
@@ -68,6 +68,8 @@ export const rareStates = [
   'a watch began anew, as its reading from the state broke off',
   'a watch was told to resync',
   'a watch was told of a conflict',
+  // liveness
+  'two alone had something to get',
   // the lab
   'a link was held',
   'a link was delayed',
@@ -78,8 +80,8 @@ export type RareState = (typeof rareStates)[number]
 /** Counts rare states, over as many runs as it is given to. */
 export class Sometimes {
   readonly #counts = new Map<RareState, number>()
-  /** Of each pull that is answered by a snapshot, which one. */
-  readonly #snapshots = new Map<string, number>()
+  /** The pulls that are being answered by a snapshot. */
+  readonly #snapshots = new Set<string>()
 
   reached(state: RareState, count = 1): void {
     this.#counts.set(state, (this.#counts.get(state) ?? 0) + count)
@@ -110,7 +112,7 @@ export class Sometimes {
           break
         case 'applied':
           if (event.waitedMs !== undefined && dependenciesOf(event.update).length > 1) {
-            this.reached('an update was woken and waited for another')
+            this.reached('an update with two causes waited, and was applied')
           }
           break
         case 'dropped':
@@ -173,7 +175,8 @@ export class Sometimes {
     if (message.sessions.length > 0) this.reached('a snapshot brought answers to requests')
     const pull = `${process.origin} ${to} ${message.pull}`
     if (message.page === 1 && this.#snapshots.has(pull)) this.reached('a snapshot was begun anew')
-    this.#snapshots.set(pull, message.snapshot)
+    this.#snapshots.add(pull)
+    if (message.applied !== undefined) this.#snapshots.delete(pull)
   }
 
   /** What a lab's gate tells the other side of itself. */

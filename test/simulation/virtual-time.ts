@@ -8,17 +8,11 @@ export class VirtualTime {
   /** A binary heap, the next event first. */
   readonly #planned: Planned[] = []
   #planCount = 0
-  #ranCount = 0
   #mayHaveSettled = false
 
   /** In milliseconds, since the run began. */
   get nowMs(): number {
     return this.#nowMs
-  }
-
-  /** How many events have run. */
-  get ranCount(): number {
-    return this.#ranCount
   }
 
   /** Plans something for a moment later than now by `delayMs`. */
@@ -66,7 +60,6 @@ export class VirtualTime {
       }
       this.#takeFirst()
       this.#nowMs = next.atMs
-      this.#ranCount++
       next.run()
       if (this.#mayHaveSettled) {
         this.#mayHaveSettled = false

@@ -123,10 +123,6 @@ export class WatchAudit {
     return undefined
   }
 
-  get hasBegun(): boolean {
-    return this.#number !== undefined
-  }
-
   #update(notification: Extract<Notification, { kind: 'update' }>): void {
     const { version, writes, coalesced } = notification
     const fact = this.#world.chronicle.find(version)
@@ -195,7 +191,7 @@ export class WatchAudit {
   }
 
   #checkResync(): void {
-    const copies = this.#world.copies()
+    const copies = this.#world.knowableCopies()
     // All that its cut covers, what does not concern it too: whoever goes on from there is promised to have it.
     const known = this.#world.chronicle.between([], this.#world.chronicle.viewOf(this.#cut ?? new Map()))
     const isLost = known.some((fact) => fact.isExcused || !copies.some((copy) => covers(copy, fact)))

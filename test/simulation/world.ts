@@ -2,10 +2,10 @@ import type { Random } from '../durability/random.ts'
 import type { EventLine, HistoryLine } from '../../src/check/history-line.ts'
 import { defaultLimits, defaultTiming, type Limits, type Timing } from '../../src/replica/configuration.ts'
 import type { Input } from '../../src/replica/input.ts'
-import type { ClientRequest, LinkState, PeerMessage } from '../../src/replica/messages.ts'
+import type { ClientRequest, ClientResult, LinkState, PeerMessage } from '../../src/replica/messages.ts'
 import type { Notification, Output } from '../../src/replica/output.ts'
 import type { Recovered } from '../../src/replica/recovered.ts'
-import type { Origin, ServerId, Version } from '../../src/replica/version.ts'
+import type { ServerId, Version } from '../../src/replica/version.ts'
 import type { CheckpointLimits } from '../../src/server/checkpointer.ts'
 import type { StoreBatch } from '../../src/storage/store.ts'
 import { Chronicle, covers, nameOf, type View } from './chronicle.ts'
@@ -40,6 +40,10 @@ export class World implements DiskObserver {
   /** The disks of servers that do not run. */
   readonly idleDisks = new Map<SimulatedDisk, ServerId>()
   operationsLeft: number
+  /** A process has stopped because its id is taken. */
+  idRefused: (process: SimulatedProcess) => void = () => {}
+  /** What clients have asked and was not answered yet, by process, client and number. */
+  readonly #asked = new Map<string, Asked>()
   readonly #durable = new Map<SimulatedDisk, View>()
   readonly #sometimes: Sometimes
   readonly #trace: ((line: string) => void) | undefined
@@ -132,6 +136,12 @@ export class World implements DiskObserver {
 
   /** Where updates are that no fault has destroyed. */
   copies(): readonly View[] {
+    const running = Array.from(this.processes, (process) => process.copy)
+    return [...running, ...Array.from(this.idleDisks.keys(), (disk) => this.durableOf(disk))]
+  }
+
+  /** Of these, where a mesh can know of: of two servers with one id it talks to one. */
+  knowableCopies(): readonly View[] {
     return Array.from(this.#holders(), ({ view }) => view)
   }
 
@@ -176,12 +186,9 @@ export class World implements DiskObserver {
    * A server said that nobody has these versions any more: then nobody may have them. What a fault has made all forget whom
    * it reaches, it cannot know of.
    */
-  toldLost(teller: Origin | undefined, versions: readonly Version[]): void {
-    this.sometimes('a version was told to be lost')
-    const process = [...this.processes].find(({ origin }) => origin === teller)
-    if (process === undefined) return
-    const reached = [...this.processes].filter(({ id }) => process.knownServers.includes(id))
-    const known = new Set([process, ...reached].flatMap(({ knownServers }) => knownServers))
+  #checkLost(teller: SimulatedProcess, versions: readonly Version[]): void {
+    const reached = [...this.processes].filter(({ id }) => teller.knownServers.includes(id))
+    const known = new Set([teller, ...reached].flatMap(({ id, knownServers }) => knownServers.concat(id)))
     for (const version of versions) {
       const fact = this.chronicle.find(version)
       if (fact === undefined) continue
@@ -189,14 +196,16 @@ export class World implements DiskObserver {
         if (!known.has(server) || !covers(view, fact)) continue
         this.violations.add(
           'R9',
-          `${teller} said that ${nameOf(version)} is lost, and server ${server} has it`,
+          `${teller.origin} said that ${nameOf(version)} is lost, and server ${server} has it`,
         )
       }
     }
   }
 
   *#holders(): Generator<{ readonly server: ServerId; readonly view: View }, void, undefined> {
-    for (const process of this.processes) yield { server: process.id, view: process.copy }
+    for (const process of this.processes) {
+      if (!process.isTwin) yield { server: process.id, view: process.witness.view }
+    }
     for (const [disk, server] of this.idleDisks) yield { server, view: this.durableOf(disk) }
   }
 
@@ -208,6 +217,18 @@ export class World implements DiskObserver {
     else if (input.kind === 'linkUp') process.linksUp.add(input.peer)
     else if (input.kind === 'linkDown') process.linksUp.delete(input.peer)
     this.#checkBounds(process, output)
+    if (input.kind === 'request') {
+      this.#asked.set(`${process.origin} ${input.client} ${input.id}`, {
+        request: input.request,
+        atMs: this.time.nowMs,
+      })
+    }
+    // Where a step applies something too, it may have answered before.
+    const isStill = output.persist.length === 0 && output.stage.length === 0
+    for (const { client, id, result } of output.reply)
+      this.#checkAnswer(process, `${client} ${id}`, result, isStill)
+    for (const { reason } of output.refuse)
+      this.violations.add('R1', `${process.origin} refused a peer: ${reason}`)
     if (this.#trace === undefined) return
     const { persist, send, reply, notify } = output
     const applied = persist.map(({ update }) => nameOf(update)).join(' ')
@@ -227,10 +248,51 @@ export class World implements DiskObserver {
 
   observeWarning(process: SimulatedProcess, text: string): void {
     this.trace(() => `${process.origin} warns: ${text}`)
-    if (text.startsWith('refused what server')) this.violations.add('R1', `${process.origin} ${text}`)
   }
 
-  twinStopped: (process: SimulatedProcess) => void = () => {}
+  /** An answer has to be one to what was asked: not too early, not too late, and not for want of what is there. */
+  #checkAnswer(process: SimulatedProcess, name: string, result: ClientResult, isStill: boolean): void {
+    const asked = this.#asked.get(`${process.origin} ${name}`)
+    this.#asked.delete(`${process.origin} ${name}`)
+    if (asked === undefined) return
+    const { request, atMs } = asked
+    const after = 'after' in request ? request.after : undefined
+    const { view } = process.witness
+    const violate = (rule: string, what: string): void => {
+      this.violations.add(rule, `${process.origin} answered client ${name} to ${request.method}: ${what}`)
+    }
+    if (result.method === 'notCaughtUp') {
+      const lost = result.missing.filter((entry) => entry.lost).map(({ version }) => version)
+      if (lost.length > 0) this.sometimes('a version was told to be lost')
+      this.#checkLost(process, lost)
+      const isMissing = result.missing.every(({ version }) => !this.chronicle.has(view, version))
+      if (result.missing.length === 0 || (isStill && !isMissing))
+        violate('R9', 'not caught up with what it has')
+      const allowedMs = 'timeoutMs' in request ? (request.timeoutMs ?? 0) : 0
+      // The clock of the ticks is rounded, and a tick may be the first to say how late it is.
+      if (lost.length === 0 && this.time.nowMs - atMs < allowedMs - 60)
+        violate('R9', 'not caught up, before its time')
+      return
+    }
+    if (result.method === 'refused') {
+      if (result.reason !== 'outcomeUnknown' || request.method !== 'write' || request.request === undefined)
+        return
+      const { session, number, retry } = request.request
+      const carriedOut = this.chronicle.carriedOut(session, number)
+      if (retry === undefined) violate('R10', 'outcome unknown, at its first attempt')
+      if (carriedOut !== undefined && covers(view, carriedOut))
+        violate('R10', 'outcome unknown, of what it has')
+      return
+    }
+    for (const [origin, timestamp] of after ?? []) {
+      if (!this.chronicle.has(view, { origin, timestamp }))
+        violate('R9', `it came after ${timestamp}@${origin}`)
+    }
+    if (result.method !== 'read' || !isStill) return
+    for (const { key, winner, conflicts } of result.values) {
+      process.witness.compare(key, winner === undefined ? undefined : [winner, ...conflicts])
+    }
+  }
 
   #checkBounds(process: SimulatedProcess, output: Output): void {
     const { appliedPerStepMax, buffer, log, parkedMax, requests } = this.limits
@@ -251,6 +313,11 @@ export class World implements DiskObserver {
       this.violations.add('R3', `${process.origin} applied ${output.persist.length} updates in one step`)
     }
   }
+}
+
+interface Asked {
+  readonly request: ClientRequest
+  readonly atMs: number
 }
 
 function textOf(message: PeerMessage): string {
