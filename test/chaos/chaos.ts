@@ -1,25 +1,19 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { WireVersion } from '../durability/dump.ts'
-import { CuttingProxy } from '../durability/cutting-proxy.ts'
 import { DataFolder } from '../durability/data-folder.ts'
 import { Random } from '../durability/random.ts'
 import { within } from '../integration/processes.ts'
 import { Audit } from './audit.ts'
 import { ChaosMesh, type Applied } from './chaos-mesh.ts'
+import { Clients, type Actor } from './clients.ts'
 import type { Program } from './compiled-program.ts'
 import { FaultRunner, type DiskLoss } from './fault-runner.ts'
 import { faultsOfRound, showFault, type Fault, type FaultKind } from './faults.ts'
-import { LibraryMessenger } from './library-messenger.ts'
-import { LibraryWatcher } from './library-watcher.ts'
 import type { Network } from './network.ts'
 import { Pace } from './pace.ts'
-import { RawMessenger } from './raw-messenger.ts'
-import { RawWatcher } from './raw-watcher.ts'
 import { Recorder } from './recorder.ts'
-import { recordedValue, Session, type Messenger } from './session.ts'
-import { Switchboard } from './switchboard.ts'
-import { WatchRecord, type Watcher } from './watcher.ts'
+import { recordedValue, type Session } from './session.ts'
 import {
   allKeys,
   keysOfRound,
@@ -89,7 +83,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const { seed, network, program, servers: ids } = options
   const mesh = await ChaosMesh.start({ ids, network, folder, program, crashed: complain })
   const historyPath = options.history ?? join(tmpdir(), `tidings-chaos-${process.pid}-${seed}.ndjson`)
-  const run = await ChaosRun.prepare({ options, mesh, historyPath, complain })
+  const run = await ChaosRun.prepare(options, { mesh, historyPath, complain })
   try {
     await run.allRounds(() => violations.length > 0)
   } catch (error) {
@@ -113,12 +107,7 @@ class ChaosRun {
   readonly #complain: (complaint: string) => void
   readonly #recorder: Recorder
   readonly #audit: Audit
-  readonly #switchboard: Switchboard
-  readonly #libraryProxies: ReadonlyMap<string, CuttingProxy>
-  readonly #sessions: readonly Actor[]
-  readonly #ballast: Session
-  readonly #ender: Session
-  readonly #watchers: readonly Watcher[]
+  readonly #clients: Clients
   readonly #faults: FaultRunner
   readonly #settleMsMax: number
   readonly #keys = new Set<string>()
@@ -127,87 +116,54 @@ class ChaosRun {
   #operations = 0
   #ownBytesMax = 0
 
-  private constructor(given: {
-    readonly options: ChaosOptions
-    readonly mesh: ChaosMesh
-    readonly historyPath: string
-    readonly complain: (complaint: string) => void
-    readonly libraryProxies: ReadonlyMap<string, CuttingProxy>
-  }) {
-    const { options, mesh, complain, libraryProxies } = given
-    const { seed } = options
+  private constructor(
+    options: ChaosOptions,
+    given: {
+      readonly mesh: ChaosMesh
+      readonly recorder: Recorder
+      readonly audit: Audit
+      readonly clients: Clients
+      readonly complain: (complaint: string) => void
+    },
+  ) {
+    const { mesh, recorder, audit, clients, complain } = given
+    const { seed, settleMsMax = settleMsMaxByDefault } = options
     this.#options = options
     this.#mesh = mesh
+    this.#recorder = recorder
+    this.#audit = audit
+    this.#clients = clients
     this.#complain = complain
-    this.#libraryProxies = libraryProxies
     this.#random = new Random(seed)
-    this.#settleMsMax = options.settleMsMax ?? settleMsMaxByDefault
-    this.#recorder = new Recorder(given.historyPath)
-    this.#audit = new Audit(complain)
-    this.#switchboard = new Switchboard(mesh.ports, lanes)
-    const recording = { recorder: this.#recorder, observer: this.#audit }
-    // Choices of its own for each: how fast the others are must not decide what one asks.
-    const randomOf = (index: number): Random => new Random(seed * 10_000 + index)
-    const rawMessenger = (index: number): Messenger =>
-      new RawMessenger({
-        switchboard: this.#switchboard,
-        session: index,
-        requestPrefix: `chaos ${seed} `,
-        random: randomOf(index),
-        complain,
-        dropsItsCut: options.dropsCuts ?? false,
-      })
-    const raw = Array.from({ length: options.rawSessions ?? rawSessionsByDefault }, (_, index) => {
-      const session = new Session({ name: `r${index + 1}`, messenger: rawMessenger(index), ...recording })
-      return { session, random: randomOf(index + 1_000) }
-    })
-    const library = Array.from({ length: librarySessions }, (_, index) => {
-      const name = `l${index + 1}`
-      const messenger = new LibraryMessenger({
-        ports: [...libraryProxies.values()].map(({ port }) => port),
-        session: name,
-        random: randomOf(index + 2_000),
-        complain,
-        dropsItsCut: options.dropsCuts ?? false,
-      })
-      return { session: new Session({ name, messenger, ...recording }), random: randomOf(index + 3_000) }
-    })
-    this.#sessions = [...raw, ...library]
-    this.#ballast = new Session({ name: 'ballast', messenger: rawMessenger(4_000), ...recording })
-    this.#ender = new Session({ name: 'end', messenger: rawMessenger(4_001), ...recording })
-    this.#watchers = this.#startWatchers(randomOf)
-    this.#faults = new FaultRunner({
-      mesh,
-      switchboard: this.#switchboard,
-      libraryProxies,
-      watchers: this.#watchers,
-      random: randomOf(5_000),
+    this.#settleMsMax = settleMsMax
+    const { switchboard, libraryProxies, watchers } = clients
+    const random = new Random(seed * 10_000 + 9_999)
+    this.#faults = new FaultRunner({ mesh, switchboard, libraryProxies, watchers, random, complain })
+  }
+
+  static async prepare(
+    options: ChaosOptions,
+    given: {
+      readonly mesh: ChaosMesh
+      readonly historyPath: string
+      readonly complain: (complaint: string) => void
+    },
+  ): Promise<ChaosRun> {
+    const { mesh, historyPath, complain } = given
+    const { seed, rawSessions = rawSessionsByDefault, dropsCuts = false } = options
+    const recorder = new Recorder(historyPath)
+    const audit = new Audit(complain)
+    const { ports } = mesh
+    const clients = await Clients.start({
+      ports,
+      seed,
+      rawSessions,
+      recorder,
+      observer: audit,
       complain,
+      dropsCuts,
     })
-  }
-
-  static async prepare(given: {
-    readonly options: ChaosOptions
-    readonly mesh: ChaosMesh
-    readonly historyPath: string
-    readonly complain: (complaint: string) => void
-  }): Promise<ChaosRun> {
-    const proxies = await Promise.all(
-      [...given.mesh.ports].map(async ([id, port]) => [id, await CuttingProxy.start(port)] as const),
-    )
-    return new ChaosRun({ ...given, libraryProxies: new Map(proxies) })
-  }
-
-  #startWatchers(randomOf: (index: number) => Random): readonly Watcher[] {
-    const ports = [...this.#mesh.ports.values()]
-    const record = (name: string, prefix: string): WatchRecord =>
-      new WatchRecord({ name, prefix, recorder: this.#recorder, complain: this.#complain })
-    const raw = ['hot/', 'chain/', ''].map(
-      (prefix, index) =>
-        new RawWatcher({ record: record(`w${index + 1}`, prefix), ports, random: randomOf(index + 6_000) }),
-    )
-    const library = new LibraryWatcher({ record: record('v1', 'chain/'), ports })
-    return [...raw, library]
+    return new ChaosRun(options, { mesh, recorder, audit, clients, complain })
   }
 
   async allRounds(isOver: () => boolean): Promise<void> {
@@ -222,7 +178,7 @@ class ChaosRun {
       rounds: this.#rounds,
       operations: this.#operations,
       counts: this.#audit.counts,
-      pushes: this.#watchers.reduce((sum, { record }) => sum + record.pushes, 0),
+      pushes: this.#clients.watchers.reduce((sum, { record }) => sum + record.pushes, 0),
       updates: this.#audit.updates,
       faults: this.#faults.counts,
       agreementMs: this.#agreementMs,
@@ -231,11 +187,7 @@ class ChaosRun {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#watchers.map((watcher) => watcher.close()))
-    const sessions = [...this.#sessions.map(({ session }) => session), this.#ballast, this.#ender]
-    await Promise.all(sessions.map((session) => session.close()))
-    await this.#switchboard.close()
-    for (const proxy of this.#libraryProxies.values()) proxy.close()
+    await this.#clients.close()
     await this.#recorder.close()
   }
 
@@ -247,13 +199,15 @@ class ChaosRun {
     const weights = weightsOfRound(random)
     const { ids, links } = this.#mesh
     const faults = faultsOfRound({ random, kinds: this.#options.faults, ids, links })
-    for (const { record } of this.#watchers) record.beginRound()
+    for (const { record } of this.#clients.watchers) record.beginRound()
 
     const pace = this.#paceOf(faults)
     const idle = Promise.all([
-      ...this.#sessions.map((actor) => work(actor, { pace, keys, weights })),
+      ...this.#clients.actors.map((actor) => work(actor, { pace, keys, weights })),
       ...(faults.some(({ kind }) => kind === 'stall' || kind === 'full') ? [this.#load(keys, pace)] : []),
     ])
+    // What fails is told when the work is over.
+    idle.catch(() => {})
     const over = (async () => {
       await pace.ended
       await within(idle, () => 'a session does not get to its end', idleMsMax)
@@ -287,27 +241,27 @@ class ChaosRun {
   /** Long values, as fast as they are taken, until there are many or the round is over. */
   async #load({ ballast }: RoundKeys, pace: Pace): Promise<void> {
     for (let count = 0; count < ballastWrites && (await pace.turn()); count++) {
-      await this.#ballast.write(ballast[count % ballast.length] as string, ballastBytes)
-      if (count % 50 === 49) await this.#ballast.hop()
+      await this.#clients.ballast.write(ballast[count % ballast.length] as string, ballastBytes)
+      if (count % 50 === 49) await this.#clients.ballast.hop()
     }
   }
 
   /** One more update, which comes after all others; whoever watches has to be told of it. */
   async #endWatches({ ends, ballast }: RoundKeys): Promise<void> {
-    await this.#ender.hop()
+    await this.#clients.ender.hop()
     const changes = [
       ...ends.map((key) => ({ key, deleted: false })),
       // Long values are read often, and have done their work.
       ...ballast.map((key) => ({ key, deleted: true })),
     ]
     const version = await this.#endWith(changes)
-    const told = Promise.all(this.#watchers.map(({ record }) => record.toldOf(version)))
+    const told = Promise.all(this.#clients.watchers.map(({ record }) => record.toldOf(version)))
     await within(told, () => `a watch is not told of ${version.join('@')}`, this.#settleMsMax)
   }
 
   async #endWith(changes: Parameters<Session['batch']>[0]): Promise<WireVersion> {
     for (let attempt = 1; attempt <= endAttemptsMax; attempt++) {
-      const outcome = await this.#ender.batch(changes)
+      const outcome = await this.#clients.ender.batch(changes)
       if (outcome.kind === 'written') return outcome.version
       // If it has happened all the same, the next one comes after it.
       await this.#mesh.agreed(this.#keys, this.#settleMsMax)
@@ -320,7 +274,7 @@ class ChaosRun {
     await this.#audit.judge(this.#mesh, {
       applied,
       isLost: (version) => lost.has(version.join('@')),
-      watchers: this.#watchers,
+      watchers: this.#clients.watchers,
     })
     for (const leak of await this.#mesh.leaks()) this.#complain(leak)
     for (const { id, ownBytes } of this.#mesh.servers.values()) {
@@ -355,11 +309,6 @@ class ChaosRun {
   }
 }
 
-interface Actor {
-  readonly session: Session
-  readonly random: Random
-}
-
 /** Does one thing after the other, until the round is over. */
 async function work(
   { session, random }: Actor,
@@ -377,9 +326,6 @@ async function work(
 }
 
 const rawSessionsByDefault = 48
-const librarySessions = 6
-/** Connections to one server that raw sessions share. */
-const lanes = 3
 
 const roundOperationsByDefault = 8_000
 const roundMsMin = 1_000

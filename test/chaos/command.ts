@@ -13,6 +13,7 @@ import { chalkFor } from '../../src/terminal/colour.ts'
 import { reportOf } from '../../src/check/report.ts'
 import { removeDataFolders } from '../durability/data-folder.ts'
 import { runChaos, type ChaosOptions, type ChaosReport } from './chaos.ts'
+import { killServers } from './chaos-server.ts'
 import { compileProgram } from './compiled-program.ts'
 import { allFaultKinds, faultKinds, type FaultKind } from './faults.ts'
 import { verdictOn } from './history-verdict.ts'
@@ -37,7 +38,11 @@ const help = `chaos: real servers, disks and clients under faults, recorded and 
 `
 
 async function run(argv: readonly string[]): Promise<number> {
-  const { values } = parseArgs({ args: [...argv], options: flags })
+  const values = valuesOf(argv)
+  if (typeof values === 'string') {
+    console.error(values)
+    return 2
+  }
   if (values.help === true) {
     console.log(help)
     return 0
@@ -111,6 +116,16 @@ type Values = ReturnType<typeof parseArgs<{ options: typeof flags }>>['values']
 
 type Options = Omit<ChaosOptions, 'program' | 'network'> & { readonly amongNamespaces?: string }
 
+/** @returns what is wrong with the words, where anything is. */
+function valuesOf(argv: readonly string[]): Values | string {
+  try {
+    return parseArgs({ args: [...argv], options: flags }).values
+  } catch (error) {
+    if (error instanceof TypeError) return error.message
+    throw error
+  }
+}
+
 /** @returns what is wrong with the flags, in words, where anything is. */
 function optionsFrom(values: Values): Options | string {
   const names = ['seed', 'operations', 'seconds', 'servers', 'round', 'sessions', 'settle-ms'] as const
@@ -167,6 +182,16 @@ function summaryOf(report: ChaosReport): string {
       `(median; at most ${Math.round(sorted.at(-1) ?? 0)} ms); ` +
       `memory of one server at most ${Math.round(report.ownBytesMax / 2 ** 20)} MiB`,
   ].join('\n')
+}
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  process.once(signal, () => {
+    killServers()
+    void removeDataFolders().finally(() => process.exit(code))
+  })
 }
 
 process.exitCode = await run(process.argv.slice(2))

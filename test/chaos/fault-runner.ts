@@ -1,13 +1,11 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { CuttingProxy } from '../durability/cutting-proxy.ts'
 import type { Random } from '../durability/random.ts'
 import type { Applied, ChaosMesh } from './chaos-mesh.ts'
+import type { Clients } from './clients.ts'
 import type { Fault, FaultKind } from './faults.ts'
 import type { Direction, Link, Network } from './network.ts'
-import type { Switchboard } from './switchboard.ts'
-import type { Watcher } from './watcher.ts'
 
 /** A disk that was lost: what is gone with it, and what is not. */
 export interface DiskLoss {
@@ -218,12 +216,8 @@ async function treat(
   for (const link of links) await network.heal(link)
 }
 
-export interface FaultRunnerOptions {
+export interface FaultRunnerOptions extends Pick<Clients, 'switchboard' | 'libraryProxies' | 'watchers'> {
   readonly mesh: ChaosMesh
-  readonly switchboard: Switchboard
-  /** Before each server, for clients of the library. */
-  readonly libraryProxies: ReadonlyMap<string, CuttingProxy>
-  readonly watchers: readonly Watcher[]
   readonly random: Random
   readonly complain: (complaint: string) => void
 }
