@@ -1,3 +1,5 @@
+import type { ClientMethod } from '../../src/protocol/client-messages.ts'
+
 /**
  * What servers say to those who asked, one of each kind: for those kinds that a lonely replica does not come to say.
  */
@@ -19,60 +21,69 @@ const siblings = [
 ]
 const member = { id: '2', host: '127.0.0.1', port: 60_002 }
 
-const results: readonly unknown[] = [
-  { server: '1', origin: '1~m3k9x', protocol: 1, applied, members: [member] },
-  { nonce: '9e'.repeat(32), proof: 'ee'.repeat(32) },
-  { key: 'x', version },
-  { version },
-  { key: 'x', found: true, value: { a: [1, 'ü'] }, version, conflicts: siblings },
-  { key: 'x', found: false, version },
-  {
-    values: [
-      { key: 'x', found: false },
-      { key: 'y', found: true, value: null, version },
-    ],
-  },
-  { keys: ['user:1', 'user:2'], next: 'user:3' },
-  { watch: 1, applied },
-  {},
-  { keys: [{ key: 'y', versions: siblings }] },
-  [{ key: 'z', keys: ['z'], version, waitsFor: [version], from: '2', sinceMs: 4200.5 }],
-  {
-    key: 'z',
-    versions: siblings,
-    waiting: [{ version, from: '2', sinceMs: 4200, waitsFor: [missing, { ...missing, link: 'absent' }] }],
-    missing: [missing],
-    silent: ['3'],
-  },
-  { peer: '3', ...link },
-  {
-    server: '1',
-    origin: '1~m3k9x',
-    protocol: 1,
-    clock: 7,
-    applied,
-    peers: [
-      { id: '2', address: '127.0.0.1:60002', state: 'connected', link: 'open', origin: '2~p0q2r', applied },
-      { id: '?', address: '127.0.0.1:60003', state: 'waiting to retry (connection refused)', link: 'open' },
-    ],
-    waiting: 0,
-    keys: 3,
-    tombstones: 1,
-    conflicts: 0,
-    log: 12,
-    logBytes: 1840,
-    origins: 2,
-    sessions: 1,
-    answers: 4,
-    parked: 0,
-    watches: 0,
-    members: [member],
-    durability: 'sync',
-    folder: '/var/lib/tidings/1',
-    uptimeMs: 61_000,
-    insecure: false,
-    lab: false,
-  },
+const results: readonly (readonly [ClientMethod, unknown])[] = [
+  ['hello', { server: '1', origin: '1~m3k9x', protocol: 1, applied, members: [member] }],
+  ['challenge', { nonce: '9e'.repeat(32), proof: 'ee'.repeat(32) }],
+  ['write', { key: 'x', version }],
+  ['batch', { version }],
+  ['read', { key: 'x', found: true, value: { a: [1, 'ü'] }, version, conflicts: siblings }],
+  ['read', { key: 'x', found: false, version }],
+  [
+    'read',
+    {
+      values: [
+        { key: 'x', found: false },
+        { key: 'y', found: true, value: null, version },
+      ],
+    },
+  ],
+  ['keys', { keys: ['user:1', 'user:2'], next: 'user:3' }],
+  ['watch', { watch: 1, applied }],
+  ['unwatch', {}],
+  ['conflicts', { keys: [{ key: 'y', versions: siblings }] }],
+  ['waiting', [{ key: 'z', keys: ['z'], version, waitsFor: [version], from: '2', sinceMs: 4200.5 }]],
+  [
+    'why',
+    {
+      key: 'z',
+      versions: siblings,
+      waiting: [{ version, from: '2', sinceMs: 4200, waitsFor: [missing, { ...missing, link: 'absent' }] }],
+      missing: [missing],
+      silent: ['3'],
+    },
+  ],
+  ['link', { peer: '3', ...link }],
+  [
+    'status',
+    {
+      server: '1',
+      origin: '1~m3k9x',
+      protocol: 1,
+      clock: 7,
+      applied,
+      peers: [
+        { id: '2', address: '127.0.0.1:60002', state: 'connected', link: 'open', origin: '2~p0q2r', applied },
+        { id: '?', address: '127.0.0.1:60003', state: 'waiting to retry (connection refused)', link: 'open' },
+      ],
+      waiting: 0,
+      keys: 3,
+      tombstones: 1,
+      conflicts: 0,
+      log: 12,
+      logBytes: 1840,
+      origins: 2,
+      sessions: 1,
+      answers: 4,
+      parked: 0,
+      watches: 0,
+      members: [member],
+      durability: 'sync',
+      folder: '/var/lib/tidings/1',
+      uptimeMs: 61_000,
+      insecure: false,
+      lab: false,
+    },
+  ],
 ]
 
 const pushes: readonly (readonly [string, unknown])[] = [
@@ -99,11 +110,19 @@ const errors: readonly unknown[] = [
   { code: 1, message: 'foreign' },
 ]
 
-/** Whole messages. */
-export const answerSamples: readonly object[] = [
-  ...results.map((result) => ({ jsonrpc: '2.0', id: 1, result })),
-  ...pushes.map(([method, params]) => ({ jsonrpc: '2.0', method, params })),
-  ...errors.map((error) => ({ jsonrpc: '2.0', id: 1, error })),
+/** Something that a server says, and what it answers; undefined where it answers nothing in particular. */
+export interface AnswerSample {
+  readonly method: ClientMethod | undefined
+  readonly message: unknown
+}
+
+export const answerSamples: readonly AnswerSample[] = [
+  ...results.map(([method, result]) => ({ method, message: { jsonrpc: '2.0', id: 1, result } })),
+  ...pushes.map(([method, params]) => ({
+    method: undefined,
+    message: { jsonrpc: '2.0', method, params },
+  })),
+  ...errors.map((error) => ({ method: undefined, message: { jsonrpc: '2.0', id: 1, error } })),
 ]
 
 /** What a client has read, in the form in which a server sends it. */

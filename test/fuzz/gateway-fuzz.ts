@@ -16,7 +16,7 @@ import {
   checkPeerMessage,
   type PeerCall,
 } from '../../src/protocol/peer-messages.ts'
-import { answerSamples, resultText } from './answer-samples.ts'
+import { answerSamples, resultText, type AnswerSample } from './answer-samples.ts'
 import { clientCallText, peerCallText } from './call-text.ts'
 import { oneOf } from './choice.ts'
 import { FrameSource } from './frame-source.ts'
@@ -60,6 +60,8 @@ export class GatewayFuzz {
   readonly #accepted = new Map<string, number>()
   readonly #refused = new Map<number, number>()
   #applied = 0
+  /** What the last answer was an answer to. */
+  #asked: ClientMethod | undefined
 
   constructor(options: { readonly seed: number }) {
     this.#random = new Random(options.seed)
@@ -119,16 +121,20 @@ export class GatewayFuzz {
         return this.#source.request(() => clientSample(surroundings, random))
       case 'peer':
         return this.#source.request(() => peerSample(surroundings, random))
-      case 'server':
-        return this.#source.garble(treeOf(this.#answer()))
+      case 'server': {
+        const { method, message } = this.#answer()
+        this.#asked = method
+        return this.#source.garble(treeOf(message))
+      }
     }
   }
 
   /** Something that a server has told a client of late, or told another server, or could have. */
-  #answer(): unknown {
+  #answer(): AnswerSample {
     const told = this.#server.answers
-    if (told.length === 0 || this.#random.chance(0.3)) return oneOf(answerSamples, this.#random)
-    return JSON.parse(oneOf(told, this.#random).line) as unknown
+    if (told.length === 0 || this.#random.chance(0.5)) return oneOf(answerSamples, this.#random)
+    const { method, line } = oneOf(told, this.#random)
+    return { method, message: JSON.parse(line) }
   }
 
   #receive(sender: Talker, chunks: readonly Buffer[]): void {
@@ -221,7 +227,8 @@ export class GatewayFuzz {
       return
     }
     const { result } = message.outcome
-    const method = oneOf(readers, this.#random)
+    const method =
+      this.#asked !== undefined && this.#random.chance(0.8) ? this.#asked : oneOf(readers, this.#random)
     if (method === 'peer.hello') checkPeerHelloResult(result)
     else if (method === 'peer.challenge') checkChallengeResult(result)
     else {

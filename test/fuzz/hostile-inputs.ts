@@ -9,6 +9,7 @@ import {
   lineBytesMax,
   membersMax,
   nameBytesMax,
+  rpcBatchLengthMax,
   snapshotItemsMax,
   valueDepthMax,
 } from '../../src/protocol/limits.ts'
@@ -157,6 +158,18 @@ const lines: readonly HostileInput[] = [
       { id: null, data: { lineBytesMax } },
     ],
     [
+      'a line that is a hundred bytes too long',
+      'x'.repeat(lineBytesMax + 100),
+      'lineTooLong',
+      { id: null, data: { lineBytesMax } },
+    ],
+    [
+      'a line that is a hundred thousand bytes too long',
+      'x'.repeat(lineBytesMax + 100_000),
+      'lineTooLong',
+      { id: null, data: { lineBytesMax } },
+    ],
+    [
       'a line of four-byte characters that is a byte too long',
       '😀'.repeat(lineBytesMax / 4) + '!',
       'lineTooLong',
@@ -256,6 +269,12 @@ const messages: readonly HostileInput[] = rows('client', [
     { path: 'error' },
   ],
   ['an empty batch', '[]', 'invalidRequest', { id: null }],
+  [
+    'a batch of one null too many',
+    `[${'null,'.repeat(rpcBatchLengthMax)}null]`,
+    'invalidRequest',
+    { id: null },
+  ],
   [
     'a batch in which one value cannot be kept: nothing of it is carried out',
     `[${request('write', '{"key":"k","value":1}')},${request('write', '{"key":"k","value":1e999}', '2')}]`,
