@@ -1,6 +1,6 @@
 import type { Random } from '../durability/random.ts'
 import { oneOf } from './choice.ts'
-import { countOf, printTree, replaceAt, textTree, type JsonTree, type Member } from './json-tree.ts'
+import { countOf, replaceAt, textTree, type JsonTree, type Member } from './json-tree.ts'
 
 /**
  * A message with something changed in its structure: a member dropped, added, told twice or misspelt, a value of
@@ -141,11 +141,6 @@ function stringOfBytes(bytes: number, letter: string): string {
 
 function escaped(unit: number): string {
   return `\\u${unit.toString(16).padStart(4, '0')}`
-}
-
-/** What a tree is as bytes. */
-export function bytesOfTree(tree: JsonTree): Buffer {
-  return Buffer.from(printTree(tree))
 }
 
 const depths: readonly number[] = [1, 2, 59, 60, 61, 62, 63, 64, 65, 66, 69, 70, 100, 2_000]
