@@ -1,0 +1,136 @@
+import type { Mutant } from './mutant.ts'
+
+const catchUp = 'src/replica/catch-up.ts'
+const log = 'src/replica/update-log.ts'
+const replica = 'src/replica/replica.ts'
+
+/** Pushes, cuts and pulls (R8), and the log that they are served from (R12). */
+export const catchUpMutants: readonly Mutant[] = [
+  {
+    name: 'a pull skips an origin',
+    rule: 'R8',
+    why: 'A responder answers with its own updates alone, so what a third server has written is not to be had while that is cut off.',
+    file: catchUp,
+    find: '? this.#log.page({ cut: pull.applied, except, limits: this.#limits.page })',
+    replace:
+      '? this.#log.page({ cut: pull.applied, except, only: new Set([this.#own]), limits: this.#limits.page })',
+  },
+  {
+    name: 'only the origin is asked',
+    rule: 'R8',
+    why: "What a peer shows of others' updates is not pulled from it.",
+    file: catchUp,
+    find: 'if (entryOf(this.#applied, origin) < timestamp && !view.ahead.has(origin)) {',
+    replace:
+      'if (origin === view.origin && entryOf(this.#applied, origin) < timestamp && !view.ahead.has(origin)) {',
+  },
+  {
+    name: 'a pull answered per origin',
+    rule: 'R8',
+    why: "Page by page comes one origin's updates after the other's, and they wait for what is on a page that is never asked for.",
+    file: log,
+    find: 'if (positionOf(earlier) >= position) break',
+    replace: 'if (positionOf(earlier) >= position || next < run.positions.length) break',
+    faults: { isBufferSmall: true },
+  },
+  {
+    name: 'a pull answered from beyond the floor',
+    rule: 'R8',
+    why: 'What the log has lost is left out of the answer without a word.',
+    file: catchUp,
+    find: 'if (except.size === 0 && (isUnderWay || !this.#log.reaches(pull.applied))) {',
+    replace: 'if (except.size === 0 && isUnderWay) {',
+    faults: { isLogTrimmedEarly: true },
+  },
+  {
+    name: 'trimming does not raise the floor',
+    rule: 'R12',
+    why: 'The log loses its oldest updates, and goes on as if nobody could lack them.',
+    file: log,
+    find: '      raise(this.#floor, origin, timestamp)\n',
+    replace: '',
+    faults: { isLogTrimmedEarly: true },
+  },
+  {
+    name: 'the floor is not on the disk',
+    rule: 'R8',
+    why: 'After a restart the log seems to reach back to the beginning.',
+    file: replica,
+    find: 'this.#log.skipTo(0, recovered.logFloor)',
+    replace: 'this.#log.skipTo(0, nothing)',
+    faults: { isLogTrimmedEarly: true },
+  },
+  {
+    name: 'more is not asked for',
+    rule: 'R8',
+    why: 'A page says that there is more, and the puller is content with it until it happens to look again.',
+    file: catchUp,
+    find: 'if (page.more && page.isFruitful && view.sends) this.#sendPull(view, nowMs, send)',
+    replace: '',
+  },
+  {
+    name: 'a page never says that there is more',
+    rule: 'R8',
+    why: 'Whoever has pulled one page is taken to have pulled to the tip, and is pushed what it cannot apply.',
+    file: log,
+    find: 'if (!fits && entries.length > 0) return { entries, more: true }',
+    replace: 'if (!fits && entries.length > 0) return { entries, more: false }',
+  },
+  {
+    name: 'the cut is told on connecting only',
+    rule: 'R8',
+    why: 'Nobody learns what a server has applied since, and so nobody pulls for it.',
+    file: catchUp,
+    find: "if (view.sends) send.push({ to: view.id, message: { kind: 'cut', entries } })",
+    replace: '',
+  },
+  {
+    name: 'the cut tells of own updates only',
+    rule: 'R8',
+    why: 'What a server has from others it does not tell, and whoever is cut off from those cannot know.',
+    file: catchUp,
+    find: 'this.#risen.add(origin)',
+    replace: 'if (origin === this.#own) this.#risen.add(origin)',
+  },
+  {
+    name: 'behind for good',
+    rule: 'R8',
+    why: 'A peer whose pushes did not fit once gets none any more, though it has pulled to the tip.',
+    file: catchUp,
+    find: 'if (applied > 0 && applied >= entryOf(this.#applied, this.#own)) view.behind = false',
+    replace: '',
+  },
+  {
+    name: 'pushes acknowledged too early',
+    rule: 'R8',
+    why: 'Whatever was pushed counts as arrived with the next word of the peer, so what is on its way has no bound.',
+    file: catchUp,
+    find: 'if (timestamp > applied) break',
+    replace: 'if (timestamp > applied && applied < 0) break',
+  },
+  {
+    name: 'a peer that is behind is pushed to',
+    rule: 'R8',
+    why: 'Pushes go on past a gap, and can only wait there.',
+    file: catchUp,
+    find: 'if (!view.sends || view.behind) continue',
+    replace: 'if (!view.sends) continue',
+  },
+  {
+    name: 'nothing of the own is sent on connecting',
+    rule: 'R8',
+    why: 'What was written while a link was down counts as sent.',
+    file: catchUp,
+    find: '    this.#sendOwn(view, send)\n',
+    replace: '',
+  },
+  {
+    name: 'a held link is routed around',
+    rule: 'R8',
+    why: "While a lab holds a server's link, its updates come by way of others, and no order can be staged.",
+    file: catchUp,
+    find: 'if (isTheatre && view.id !== id) excepted.add(view.origin)',
+    replace: 'if (isTheatre && view.id === id) excepted.add(view.origin)',
+    faults: { labRate: 0.2 },
+  },
+]
