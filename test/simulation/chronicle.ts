@@ -22,6 +22,8 @@ export class Chronicle {
   readonly #byTimestamp: Map<number, Fact>[] = []
   /** By session and number of a request: the updates that carried it out (R10). */
   readonly #carriedOut = new Map<string, Fact>()
+  /** By session: the highest number that was carried out. */
+  readonly #latest = new Map<string, number>()
   readonly #byKey = new Map<string, Fact[]>()
   #count = 0
 
@@ -46,6 +48,11 @@ export class Chronicle {
 
   carriedOut(session: string, number: number): Fact | undefined {
     return this.#carriedOut.get(`${session} ${number}`)
+  }
+
+  /** Whether a later request of the same session was carried out, so that the answer to this one may have been let go. */
+  isFollowed(session: string, number: number): boolean {
+    return (this.#latest.get(session) ?? 0) > number
   }
 
   /** Whether some other update of a key, that a view has, had seen this one: so it is no sibling there. */
@@ -149,6 +156,7 @@ export class Chronicle {
         this.#violations.add('R10', `request ${name} was carried out as ${both}`)
       }
       this.#carriedOut.set(name, fact)
+      this.#latest.set(request.session, Math.max(request.number, this.#latest.get(request.session) ?? 0))
     }
     return fact
   }

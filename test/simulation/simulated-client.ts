@@ -33,6 +33,9 @@ export class SimulatedClient implements ClientEnd {
   #greeting: number | undefined
   #watching: number | undefined
   #pending: Pending | undefined
+  /** Writes of this session that were answered, the last few. */
+  #answeredWrites: WriteRequest[] = []
+  #repeated: { readonly id: number; readonly request: WriteRequest } | undefined
   /** The place in the order of the keys of what was read last. */
   #lastRead = 0
   #isThinking = false
@@ -99,7 +102,10 @@ export class SimulatedClient implements ClientEnd {
     const { time } = this.#world
     if (this.#pending?.id !== undefined && time.nowMs > this.#pending.deadlineMs) {
       const session = this.#session
-      if (session?.isReading === true && session.process.healthyMs() > healthyMsMin) {
+      if (
+        session !== undefined &&
+        Math.min(session.readingMs(), session.process.healthyMs()) > healthyMsMin
+      ) {
         this.#world.violations.add(
           'R9',
           `${this.#sessionName} gets no answer from ${session.process.origin}, in good health`,
@@ -116,6 +122,8 @@ export class SimulatedClient implements ClientEnd {
     else if (this.#pending !== undefined) this.#send(this.#pending)
     else if (this.#world.operationsLeft > 0 && this.#random.chance(this.#world.workload.hopChance))
       this.#leave()
+    else if (this.#answeredWrites.length > 0 && this.#random.chance(this.#world.workload.repeatChance))
+      this.#repeat(this.#session, this.#random.oneOf(this.#answeredWrites))
     else if (this.#world.takeOperation()) {
       this.#pending = this.#nextOperation()
       this.#send(this.#pending)
@@ -159,6 +167,7 @@ export class SimulatedClient implements ClientEnd {
     this.#server = undefined
     this.#greeting = undefined
     this.#watching = undefined
+    this.#repeated = undefined
     this.#watched?.broken()
     const { pending } = this
     if (pending !== undefined) {
@@ -170,6 +179,15 @@ export class SimulatedClient implements ClientEnd {
 
   private get pending(): Pending | undefined {
     return this.#pending
+  }
+
+  /** Asks once more for what was answered, without a word of that. It must not be carried out again (R10). */
+  #repeat(session: SimulatedSession, request: WriteRequest): void {
+    const after = this.#cut.after()
+    const timeoutMs = this.#world.workload.patienceMs
+    const id = session.request({ ...request, ...(after === undefined ? {} : { after, timeoutMs }) })
+    this.#repeated = { id, request }
+    this.#think()
   }
 
   #nextOperation(): Pending {
@@ -286,6 +304,12 @@ export class SimulatedClient implements ClientEnd {
       this.#watched?.began(result)
       return
     }
+    if (id === this.#repeated?.id) {
+      const { request } = this.#repeated
+      this.#repeated = undefined
+      if (result.method === 'write') this.#world.acknowledged(request, result.version)
+      return
+    }
     const pending = this.#pending
     if (pending?.id !== id) return
     this.#pending = undefined
@@ -295,6 +319,7 @@ export class SimulatedClient implements ClientEnd {
         this.#accept(pending)
         this.#saw(result.version)
         this.#world.acknowledged(pending.request, result.version)
+        this.#remember(pending.request)
         this.#fill(pending.line, result.version)
         break
       case 'read':
@@ -342,12 +367,15 @@ export class SimulatedClient implements ClientEnd {
       } else if (this.#random.chance(0.5)) this.#leave()
       return
     }
+    const before = this.#cut.seen
     this.#cut.drop(lost)
+    this.#world.observeForgotten(this.#sessionName, lost, { before, after: this.#cut.seen })
     this.#beginSession()
   }
 
   /** What comes now is no longer bound to what was seen before. */
   #beginSession(): void {
+    this.#answeredWrites = []
     this.#sessionNumber++
     this.#vainCount = 0
   }
@@ -355,6 +383,12 @@ export class SimulatedClient implements ClientEnd {
   #accept({ after }: Pending): void {
     this.#vainCount = 0
     if (after !== undefined) this.#cut.accepted(after)
+  }
+
+  #remember(request: Pending['request']): void {
+    if (request.method !== 'write') return
+    this.#answeredWrites.push(request)
+    if (this.#answeredWrites.length > rememberedMax) this.#answeredWrites.shift()
   }
 
   #saw(version: Version): void {
@@ -399,6 +433,8 @@ export class SimulatedClient implements ClientEnd {
     })
   }
 }
+
+type WriteRequest = Extract<ClientRequest, { method: 'write' }>
 
 interface Pending {
   readonly request: Extract<ClientRequest, { method: 'write' | 'read' }>
@@ -447,6 +483,8 @@ const greetingMsMax = 1_000
 /** Requests in vain after which a client begins anew. */
 const patience = 2
 const answerMsMax = 1_000
+/** More than the fewest answers that a server keeps of a session. */
+const rememberedMax = 5
 const lookMs = 250
 /** Longer than what was kept waiting by a trouble takes to be done after it. */
 const healthyMsMin = 5_000

@@ -219,7 +219,7 @@ export class SimulatedLink implements MeshLink {
     const isNew = this.#toldRefusal !== error.message
     this.#toldRefusal = error.message
     if (by === 'them' && nameOfCode(error.code) === 'serverIdInUse')
-      this.#process.world.sometimes('id refused')
+      this.#process.world.observeIdRefused(this.#process, error.data.origin as Origin)
     this.#options.refused({ by, error, isNew })
   }
 

@@ -10,11 +10,13 @@ import { makeOrigin, type Origin, type ServerId, type Version } from '../../src/
 import type { IncomingLink } from '../../src/server/mesh.ts'
 import { ServerCore } from '../../src/server/server-core.ts'
 import type { Store } from '../../src/storage/store.ts'
-import { Witness, type View } from './chronicle.ts'
+import { covers, Witness, type View } from './chronicle.ts'
+import { PeerAudit } from './peer-audit.ts'
 import type { SimulatedDisk } from './simulated-disk.ts'
 import { SimulatedLink } from './simulated-link.ts'
 import type { PeerConnection } from './simulated-network.ts'
 import { SimulatedSession, type ClientEnd } from './simulated-session.ts'
+import { UnsavedAudit } from './unsaved-audit.ts'
 import type { World } from './world.ts'
 
 /** Whether, and how, a process keeps what it has. */
@@ -35,6 +37,10 @@ export class SimulatedProcess {
   readonly disk: SimulatedDisk | undefined
   readonly core: ServerCore
   readonly witness: Witness
+  /** What it says to its peers, and has waiting. */
+  readonly peerAudit = new PeerAudit(this)
+  /** Absent where nothing is shown before it is durable, or nothing ever is durable. */
+  readonly unsavedAudit: UnsavedAudit | undefined
   readonly #sessions = new Map<ClientId, SimulatedSession>()
   readonly #incoming = new Map<PeerConnection, IncomingLink>()
   readonly #diskFailed: () => void
@@ -73,6 +79,7 @@ export class SimulatedProcess {
     this.world = world
     this.durability = durability
     this.disk = disk
+    this.unsavedAudit = durability === 'async' ? new UnsavedAudit(world) : undefined
     this.#diskFailed = options.diskFailed
     this.origin = makeOrigin({ server: id, incarnation })
     const store = disk?.open(id)
@@ -157,6 +164,7 @@ export class SimulatedProcess {
   crash(options: { readonly keptCommits: number; readonly isMachineGone: boolean }): void {
     if (!this.#isAlive) return
     this.#isAlive = false
+    this.world.endedMs.set(this.origin, this.world.time.nowMs)
     this.world.network.stopListening(this.port, this)
     this.disk?.crash(options.keptCommits)
     for (const connection of this.world.network.connections) {
@@ -312,8 +320,13 @@ export class SimulatedProcess {
 
   /** Something leaves that shows a version: it has to be durable by then, if this process makes anything durable (R6). */
   reveals(version: Version, where: string): void {
-    if (this.durability !== 'sync' || this.disk === undefined) return
-    if (this.world.chronicle.has(this.world.durableOf(this.disk), version)) return
+    if (this.disk === undefined) return
+    const fact = this.world.chronicle.find(version)
+    if (fact !== undefined && covers(this.world.durableOf(this.disk), fact)) return
+    if (this.durability === 'async') {
+      if (fact !== undefined) this.unsavedAudit?.shown(fact, where)
+      return
+    }
     const name = `${version.timestamp}@${version.origin}`
     this.world.violations.add('R6', `${this.origin} shows ${name} in ${where}, and its disk does not have it`)
   }

@@ -24,6 +24,7 @@ export class SimulatedSession {
   readonly #client: ClientEnd
   #isOpen = true
   #isReading = true
+  #readsSinceMs: number
   #isStalled = false
   #awaitsDrain = false
   /** What has left the server's hands and is not read yet. */
@@ -42,14 +43,16 @@ export class SimulatedSession {
     this.process = options.process
     this.number = options.number
     this.#client = options.client
+    this.#readsSinceMs = options.process.world.time.nowMs
   }
 
   get isOpen(): boolean {
     return this.#isOpen
   }
 
-  get isReading(): boolean {
-    return this.#isReading
+  /** For how long the client has taken whatever came. */
+  readingMs(): number {
+    return this.#isReading ? this.process.world.time.nowMs - this.#readsSinceMs : 0
   }
 
   /** @returns the number under which it is answered. */
@@ -80,6 +83,7 @@ export class SimulatedSession {
   readOn(): void {
     if (this.#isReading) return
     this.#isReading = true
+    this.#readsSinceMs = this.process.world.time.nowMs
     const unread = this.#unread
     this.#unread = []
     for (const arrive of unread) this.#toClient(arrive)

@@ -10,7 +10,7 @@ import type { World } from './world.ts'
  * One watch, over all the connections and servers that it goes on at, and what R11 promises of it:
  *
  * - An update is told once, whole as far as it concerns the watch, and never after one that it is a cause of. Only what is
- *   read from the state is told in another order, until the next bookmark.
+ *   read from the state is told in part, and without causes that have been overwritten, until the next bookmark.
  * - What a bookmark covers has been told by then, or was overwritten by something that has; and is never told again.
  * - `resync` comes only where something is lost that the watch knew of.
  */
@@ -116,6 +116,12 @@ export class WatchAudit {
 
   /** Whether it has been told all that a view has, as far as it concerns it. */
   missingOf(view: View): string | undefined {
+    for (const fact of this.#world.chronicle.between(
+      view,
+      this.#world.chronicle.viewOf(this.#cut ?? new Map()),
+    )) {
+      return `a word that ${nameOf(fact.update)} is lost`
+    }
     for (const fact of this.#world.chronicle.between(this.#bookmark, view)) {
       if (this.#concerns(fact) && !this.#isKnown(fact) && !this.#isOverwritten(fact, view))
         return nameOf(fact.update)
@@ -150,9 +156,7 @@ export class WatchAudit {
     if (coalesced === true) {
       this.#world.sometimes('a watch read from the state')
       this.#isLoose = true
-      return
     }
-    if (this.#isLoose) return
     if (covers(this.#reached, fact))
       this.#violate(`it was told ${nameOf(version)} after something that depends on it`)
     for (let index = 0; index < fact.past.length; index++) {

@@ -21,6 +21,8 @@ export interface Workload {
   readonly chainChance: number
   /** The chance to go to another server before a request. */
   readonly hopChance: number
+  /** The chance to ask once more for a write that was answered, as if it were new. */
+  readonly repeatChance: number
   /** How many of the clients watch, too. */
   readonly watchers: number
   /** How long a client waits at most between two requests, in milliseconds. */
@@ -54,6 +56,7 @@ export function drawWorkload(random: Random, given: Partial<Workload> = {}): Wor
       ? ['sync']
       : Array.from({ length: 7 }, () => random.oneOf<Durability>(['sync', 'sync', 'async', 'memory'])),
     commitMs: random.oneOf([0.5, 3, 10]),
+    repeatChance: random.chance(0.3) ? 0.05 : 0,
   }
   return { ...drawn, ...given }
 }

@@ -1,11 +1,12 @@
 import type { Random } from '../durability/random.ts'
 import type { EventLine, HistoryLine } from '../../src/check/history-line.ts'
 import { defaultLimits, defaultTiming, type Limits, type Timing } from '../../src/replica/configuration.ts'
+import { entryOf, type Cut } from '../../src/replica/cut.ts'
 import type { Input } from '../../src/replica/input.ts'
 import type { ClientRequest, ClientResult, LinkState, PeerMessage } from '../../src/replica/messages.ts'
 import type { Notification, Output } from '../../src/replica/output.ts'
 import type { Recovered } from '../../src/replica/recovered.ts'
-import type { ServerId, Version } from '../../src/replica/version.ts'
+import type { Origin, ServerId, Version } from '../../src/replica/version.ts'
 import type { CheckpointLimits } from '../../src/server/checkpointer.ts'
 import type { StoreBatch } from '../../src/storage/store.ts'
 import { Chronicle, covers, nameOf, type View } from './chronicle.ts'
@@ -39,6 +40,8 @@ export class World implements DiskObserver {
   readonly processes = new Set<SimulatedProcess>()
   /** The disks of servers that do not run. */
   readonly idleDisks = new Map<SimulatedDisk, ServerId>()
+  /** When processes ended. */
+  readonly endedMs = new Map<Origin, number>()
   operationsLeft: number
   /** A process has stopped because its id is taken. */
   idRefused: (process: SimulatedProcess) => void = () => {}
@@ -190,6 +193,11 @@ export class World implements DiskObserver {
     const reached = [...this.processes].filter(({ id }) => teller.knownServers.includes(id))
     const known = new Set([teller, ...reached].flatMap(({ id, knownServers }) => knownServers.concat(id)))
     for (const version of versions) {
+      for (const { origin, peerAudit } of reached) {
+        if (!peerAudit.hasWaiting(version)) continue
+        const what = `${teller.origin} said that ${nameOf(version)} is lost`
+        this.violations.add('R9', `${what}, and ${origin} has it waiting`)
+      }
       const fact = this.chronicle.find(version)
       if (fact === undefined) continue
       for (const { server, view } of this.#holders()) {
@@ -217,6 +225,8 @@ export class World implements DiskObserver {
     else if (input.kind === 'linkUp') process.linksUp.add(input.peer)
     else if (input.kind === 'linkDown') process.linksUp.delete(input.peer)
     this.#checkBounds(process, output)
+    process.peerAudit.step(input, output)
+    process.unsavedAudit?.step(output)
     if (input.kind === 'request') {
       this.#asked.set(`${process.origin} ${input.client} ${input.id}`, {
         request: input.request,
@@ -279,6 +289,8 @@ export class World implements DiskObserver {
         return
       const { session, number, retry } = request.request
       const carriedOut = this.chronicle.carriedOut(session, number)
+      // Of a session that has gone on since, the answer may have been let go.
+      if (this.chronicle.isFollowed(session, number)) return
       if (retry === undefined) violate('R10', 'outcome unknown, at its first attempt')
       if (carriedOut !== undefined && covers(view, carriedOut))
         violate('R10', 'outcome unknown, of what it has')
@@ -291,6 +303,29 @@ export class World implements DiskObserver {
     if (result.method !== 'read' || !isStill) return
     for (const { key, winner, conflicts } of result.values) {
       process.witness.compare(key, winner === undefined ? undefined : [winner, ...conflicts])
+    }
+  }
+
+  /** A server was refused because its id is taken: by a process that answers, or did so a moment ago (R7). */
+  observeIdRefused(process: SimulatedProcess, taken: Origin): void {
+    this.sometimes('id refused')
+    const other = [...this.processes].find(({ origin }) => origin === taken)
+    const silentMs = other === undefined ? this.time.nowMs - (this.endedMs.get(taken) ?? 0) : other.pausedMs()
+    if (silentMs <= refusalMsMax) return
+    const since = `which has not answered for ${Math.round(silentMs)} ms`
+    this.violations.add('R7', `${process.origin} was refused because of ${taken}, ${since}`)
+  }
+
+  /** A session was told what is lost, and has forgotten that; and nothing else (R9). */
+  observeForgotten(
+    session: string,
+    lost: readonly Version[],
+    cuts: { readonly before: Cut; readonly after: Cut },
+  ): void {
+    const origins = new Set(lost.map(({ origin }) => origin))
+    for (const [origin, timestamp] of cuts.before) {
+      if (origins.has(origin) || entryOf(cuts.after, origin) >= timestamp) continue
+      this.violations.add('R9', `${session} forgot ${timestamp}@${origin}, which is not lost`)
     }
   }
 
@@ -314,6 +349,9 @@ export class World implements DiskObserver {
     }
   }
 }
+
+/** A ping, and what a greeting may take. */
+const refusalMsMax = 7_000
 
 interface Asked {
   readonly request: ClientRequest
