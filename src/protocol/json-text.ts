@@ -1,5 +1,6 @@
 import { protocolError, type ProtocolError } from './errors.ts'
-import { envelopeDepthMax, valueDepthMax } from './limits.ts'
+import type { JsonRpcId } from './json-rpc.ts'
+import { containersMax, envelopeDepthMax, valueDepthMax } from './limits.ts'
 import { requestIdOf } from './request-id.ts'
 import { isWellFormed, type ParsedObject } from './wire-forms.ts'
 
@@ -9,7 +10,8 @@ import { isWellFormed, type ParsedObject } from './wire-forms.ts'
  * `JSON.parse` is silent where it cannot keep what is written: 9007199254740993 becomes …992, 1e999 becomes
  * null when it is written again, and of two members with one name the last remains. And it lets half a surrogate
  * pair pass, which no UTF-8 can carry. Each is refused here, with its place, rather than changed. What remains of
- * the parsed value needs no further look: neither at its numbers, nor at its strings, nor at its depth.
+ * the parsed value needs no further look: neither at its numbers, nor at its strings, nor at its depth. And what would
+ * take too long to parse is refused before it is.
  *
  * Most lines are a message with a key and a string. They are told by a few searches that cost a tenth of the
  * parsing; all others are read once by an exact scanner that skips over strings.
@@ -20,7 +22,7 @@ import { isWellFormed, type ParsedObject } from './wire-forms.ts'
 
 /** What is wrong in a text, and where. */
 export interface TextFinding {
-  readonly rule: 'depth' | 'surrogate' | 'number' | 'name'
+  readonly rule: 'depth' | 'count' | 'surrogate' | 'number' | 'name'
   /** What is wrong, and what to try. */
   readonly message: string
   /** Names and indices from the outermost value to the place: `['params', 'value', 3, 'x']`. */
@@ -31,8 +33,8 @@ export interface TextFinding {
  * Parses one line.
  *
  * @param depthMax how many arrays and objects may be nested in the whole text.
- * @throws ProtocolError −32700 where it is no JSON, −32602 with a path where it holds what cannot be kept. The
- *   latter names the request's id where the text is a request.
+ * @throws ProtocolError −32700 where it is no JSON, −32602 with a path where it holds what cannot be kept, −32010 where
+ *   it holds too much to be parsed. The latter two name the request's id where the text is a request.
  */
 export function parseJsonText(text: string, depthMax: number = valueDepthMax + envelopeDepthMax): unknown {
   const isTame = mayBeFlat(text)
@@ -76,12 +78,24 @@ export function parseJsonUnchecked(text: string): unknown {
 }
 
 function refusal(text: string, finding: TextFinding): ProtocolError {
-  // A text that is no JSON at all is better told so.
+  const { id, path } = { id: idOf(text), path: showPath(finding.path) }
+  if (finding.rule !== 'count')
+    return protocolError('invalidParams', findingError(finding).message, { path, id })
+  return protocolError('tooLarge', `the line ${finding.message}`, { data: { containersMax }, id })
+}
+
+/**
+ * The id of a message that is refused.
+ *
+ * @throws ProtocolError −32700 for a text that is no JSON at all, which is better told so.
+ */
+function idOf(text: string): JsonRpcId {
+  const { containers, isBalanced, id } = outlineOf(text)
+  // To parse it is just what would take too long.
+  if (containers > containersMax && isBalanced) return requestIdOf(id) ?? null
   const parsed = parseJsonUnchecked(text)
-  const error = findingError(finding)
   const isMessage = typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
-  const id = isMessage && 'id' in parsed ? (requestIdOf(parsed.id) ?? null) : null
-  return protocolError('invalidParams', error.message, { path: showPath(finding.path), id })
+  return isMessage && 'id' in parsed ? (requestIdOf(parsed.id) ?? null) : null
 }
 
 /**
@@ -130,6 +144,7 @@ export function findInText(text: string, depthMax: number): TextFinding | undefi
   let depth = 0
   /** Whether a string here is a member's name. */
   let beforeName = false
+  let containers = 0
   levels.nextBackslash = text.indexOf('\\')
   for (let position = 0; position < text.length; position++) {
     const code = text.charCodeAt(position)
@@ -156,6 +171,7 @@ export function findInText(text: string, depthMax: number): TextFinding | undefi
       beforeName = level.isObject
     } else if (code === openBrace || code === openBracket) {
       if (++depth > depthMax) return tooDeep(text, position, depthMax)
+      if (++containers > containersMax) return tooMany()
       beforeName = code === openBrace
       level = levels.enter(depth, level, beforeName)
     } else if (code === closeBrace || code === closeBracket) {
@@ -187,6 +203,55 @@ const loneSurrogate =
 function tooDeep(text: string, position: number, depthMax: number): TextFinding {
   const message = `is nested deeper than ${depthMax} levels; a value may have ${valueDepthMax}`
   return { rule: 'depth', message, path: pathTo(text, position).slice(0, 8) }
+}
+
+function tooMany(): TextFinding {
+  const message = `holds more than ${containersMax} arrays and objects; send less at once, or some of it as a string`
+  return { rule: 'count', message, path: [] }
+}
+
+/**
+ * What can be told of a text that is not parsed: how many arrays and objects it has, whether each that is opened is
+ * closed, and of the members of its outermost object the last that is called `id`.
+ */
+function outlineOf(text: string): {
+  readonly containers: number
+  readonly isBalanced: boolean
+  readonly id: unknown
+} {
+  let containers = 0
+  let depth = 0
+  let isList = false
+  let name = ''
+  let start = 0
+  let id: unknown
+  for (let position = 0; position < text.length; position++) {
+    const code = text.charCodeAt(position)
+    if (code === quote) {
+      const end = endOfString(text, position)
+      if (end === -1) break
+      if (depth === 1 && name === '') name = unescape(text, position, end + 1)
+      position = end
+    } else if (code === openBrace || code === openBracket) {
+      containers++
+      if (depth++ === 0) isList = code === openBracket
+    } else if (code === colon && depth === 1) {
+      start = position + 1
+    } else if (code === comma || code === closeBrace || code === closeBracket) {
+      if (depth === 1 && name === 'id' && !isList) id = parsedOrNothing(text.slice(start, position))
+      if (code !== comma) depth--
+      else if (depth === 1) name = ''
+    }
+  }
+  return { containers, isBalanced: depth === 0, id }
+}
+
+function parsedOrNothing(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 /** The index of the quote that ends the string that begins at `start`, or −1. */
@@ -452,6 +517,7 @@ const plus = 0x2b
 const comma = 0x2c
 const minus = 0x2d
 const dot = 0x2e
+const colon = 0x3a
 const openBracket = 0x5b
 const backslash = 0x5c
 const closeBracket = 0x5d

@@ -21,8 +21,9 @@ const mebi = 1024 * kibi
 // ── what a client sends ──────────────────────────────────────────────────────────────────────────────────
 
 /**
- * One line from a client, its `\n` not counted. Parsing this much takes some milliseconds, and checking it up to
- * 0.2 s where it is nothing but numbers: the longest that one line may keep the others waiting. NATS and MQTT brokers have the same default for a message.
+ * One line from a client, its `\n` not counted. Parsing and checking this much takes some milliseconds, and some tens of
+ * them where it is nothing but numbers or objects: the longest that one line may keep the others waiting. NATS and MQTT
+ * brokers have the same default for a message.
  */
 export const lineBytesMax = 1 * mebi
 
@@ -49,6 +50,12 @@ export const valueDepthMax = 64
  * and one write. A whole line may be this much deeper than a value.
  */
 export const envelopeDepthMax = 5
+
+/**
+ * Arrays and objects in one line of a client. A mebibyte has room for half a million, and there is nothing in JSON that
+ * takes longer to make: so many take some 30 ms, in which everybody else waits.
+ */
+export const containersMax = 131_072
 
 /** Writes of one `batch`: they are applied in one step, which should take milliseconds. */
 export const batchWritesMax = 10_000

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import { errorTable, type ErrorName } from '../../src/protocol/errors.ts'
 import {
   askedVersionsMax,
+  containersMax,
   cutEntriesMax,
   frameUpdatesMax,
   keyBytesMax,
@@ -597,6 +598,58 @@ const writes: readonly HostileInput[] = rows('client', [
   ),
 ])
 
+/** What takes longer to parse than a line may keep the others waiting. */
+const dearLines: readonly HostileInput[] = rows('client', [
+  [
+    'a line of more empty objects than may be',
+    request('write', `{"key":"k","value":[${'{},'.repeat(containersMax)}1]}`, '"a"'),
+    'tooLarge',
+    { id: 'a', data: { containersMax } },
+  ],
+  [
+    'a line of more lists than may be, and its id at the end',
+    `{"jsonrpc":"2.0","method":"write","params":{"id":2,"key":"k","value":[${'[],'.repeat(containersMax)}1]},"id":7}`,
+    'tooLarge',
+    { id: 7, data: { containersMax } },
+  ],
+  [
+    'a batch of more lists than may be',
+    `[${request('write', `{"key":"k","value":[${'[],'.repeat(containersMax)}1]}`)}]`,
+    'tooLarge',
+    { id: null, data: { containersMax } },
+  ],
+  [
+    'a line of more objects than may be, behind a number that cannot be kept',
+    request('write', `{"key":"k","value":[1e999,${'{},'.repeat(containersMax)}1]}`),
+    'invalidParams',
+    { path: 'params.value[0]' },
+  ],
+  [
+    'a line of more objects than may be, behind a value that is too deep',
+    request('write', `{"key":"k","value":[${lists(100)},${'{},'.repeat(containersMax)}1]}`),
+    'invalidParams',
+    { path: 'params.value[0][0][0][0][0][0]' },
+  ],
+  [
+    'a line of more lists than may be, of which one is never closed',
+    request('write', `{"key":"k","value":[[${'[],'.repeat(containersMax)}1]}`),
+    'parse',
+    { id: null },
+  ],
+  [
+    'a number that cannot be kept before a text of brackets, which are none',
+    request('write', `{"key":"k","value":[1e999,"${'['.repeat(containersMax + 10)}"]}`),
+    'invalidParams',
+    { path: 'params.value[0]' },
+  ],
+  [
+    'a line of more lists than may be, and an id that is none',
+    request('write', `{"key":"k","value":[${'[],'.repeat(containersMax)}1]}`, '[1]'),
+    'tooLarge',
+    { id: null, data: { containersMax } },
+  ],
+])
+
 const readings: readonly HostileInput[] = rows('client', [
   invalid('params.key', 'neither a key nor keys', 'read', '{}'),
   invalid('params.keys', 'a key and keys', 'read', '{"key":"k","keys":["k"]}'),
@@ -1036,6 +1089,7 @@ export const hostileInputs: readonly HostileInput[] = [
   ...batches,
   ...methods,
   ...writes,
+  ...dearLines,
   ...readings,
   ...greetings,
   ...strangers,
