@@ -217,19 +217,15 @@ export class Mesh {
    * @throws ProtocolError where it is refused.
    */
   async accept(hello: PeerHelloParams, incoming: IncomingLink): Promise<void> {
-    const { server, origin } = hello
+    const { server } = hello
     if (server === this.#self.server) throw this.#idInUse(server, this.#listening, this.#self.origin)
     const port = hello.address?.port
     const address =
       port === undefined ? undefined : { host: hello.address?.host ?? incoming.remoteHost, port }
-    if (await this.#isSecond(server, origin)) {
+    if (!(await this.#takePlace(server, { link: incoming, address }))) {
       this.#spare.add(incoming)
       return
     }
-    this.#incoming.set(server, { link: incoming, address })
-    this.#book.addMember(server)
-    this.#tellOfChanges()
-    this.#step({ kind: 'peerHeard', peer: server, origin })
     this.#makeRoom()
     if (address !== undefined) this.learn([{ id: server, ...address }])
     this.learn(hello.members)
@@ -239,25 +235,36 @@ export class Mesh {
   }
 
   /**
-   * Makes room for an incoming link. A connection of the same process that does not answer has died without a
-   * word, and is replaced.
+   * Makes an incoming link the one that is in use for its server. A connection of the same process that does not answer
+   * has died without a word, and is replaced. Others may come while it is asked: so the place is taken in the very
+   * moment in which it is found free.
    *
-   * @returns whether there is one already that does answer.
+   * @returns false where there is one already that does answer.
    * @throws ProtocolError −32006 where another live process has the id.
    */
-  async #isSecond(server: ServerId, origin: Origin): Promise<boolean> {
+  async #takePlace(server: ServerId, incoming: Incoming): Promise<boolean> {
+    const { origin } = incoming.link
     for (;;) {
-      await this.#assureFree(server, origin)
+      const rival = this.#rivalOf(server, origin)
+      if (rival !== undefined) {
+        await this.#displace(server, rival)
+        continue
+      }
       const first = this.#incoming.get(server)
-      if (first === undefined) return false
+      if (first === undefined) {
+        this.#incoming.set(server, incoming)
+        this.#book.addMember(server)
+        this.#tellOfChanges()
+        this.#step({ kind: 'peerHeard', peer: server, origin })
+        return true
+      }
       const answers = await first.link.ping(pingTimeoutMs)
       // While it was asked, it may have gone, or another may have come.
       if (this.#incoming.get(server) !== first) continue
-      if (answers) return true
+      if (answers) return false
       this.#incoming.delete(server)
       this.#step({ kind: 'peerSilent', peer: server, origin })
       first.link.close('replaced by a newer connection')
-      return false
     }
   }
 
@@ -317,7 +324,12 @@ export class Mesh {
     const { server, origin } = greeting
     if (server === this.#self.server) throw this.#idInUse(server, this.#listening, origin)
     this.#wasAdmitted = true
-    await this.#assureFree(server, origin)
+    for (;;) {
+      // Looked at last in the very moment in which the link is taken into use.
+      const rival = this.#rivalOf(server, origin)
+      if (rival === undefined) break
+      await this.#displace(server, rival)
+    }
     if (!isCurrent()) return
     link.identify(server)
     this.#book.addMember(server)
@@ -401,28 +413,29 @@ export class Mesh {
       this.#idRefused(error)
   }
 
+  /** A link from or to another process that has this id, if there is one. */
+  #rivalOf(server: ServerId, origin: Origin): MeshLink | IncomingLink | undefined {
+    const links = [this.#outgoing.get(server), this.#incoming.get(server)?.link]
+    return links.find((link) => link !== undefined && link.origin !== origin)
+  }
+
   /**
-   * Sees to it that no other process has this id: one that answers is in its right, one that does not is gone.
+   * Closes the link of another process with this id, if it does not answer: then that is gone. Who answers is in its right.
    *
-   * @throws ProtocolError −32006 where another live process has it.
+   * @throws ProtocolError −32006 where it does.
    */
-  async #assureFree(server: ServerId, origin: Origin): Promise<void> {
-    for (;;) {
-      const outgoing = this.#outgoing.get(server)
-      const incoming = this.#incoming.get(server)
-      const other = [outgoing, incoming?.link].find((link) => link !== undefined && link.origin !== origin)
-      if (other === undefined) return
-      const { origin: otherOrigin } = other
-      if (await other.ping(pingTimeoutMs)) {
-        throw this.#idInUse(server, outgoing?.address ?? incoming?.address, otherOrigin)
-      }
-      const reason = 'it no longer answers, and its server has come back'
-      if (other === outgoing) {
-        outgoing.disconnect(reason)
-      } else if (incoming !== undefined) {
-        incoming.link.close(reason)
-        this.incomingClosed(incoming.link, reason)
-      }
+  async #displace(server: ServerId, rival: MeshLink | IncomingLink): Promise<void> {
+    const { origin } = rival
+    const answers = await rival.ping(pingTimeoutMs)
+    const outgoing = this.#outgoing.get(server)
+    const incoming = this.#incoming.get(server)
+    if (answers) throw this.#idInUse(server, outgoing?.address ?? incoming?.address, origin)
+    const reason = 'it no longer answers, and its server has come back'
+    if (rival === outgoing) {
+      outgoing.disconnect(reason)
+    } else if (rival === incoming?.link) {
+      rival.close(reason)
+      this.incomingClosed(rival, reason)
     }
   }
 

@@ -1,13 +1,14 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { membersMax } from '../../src/protocol/limits.ts'
+import { membersMax, protocolVersion } from '../../src/protocol/limits.ts'
 import { invalidParams } from '../../src/protocol/errors.ts'
 import type { Input } from '../../src/replica/input.ts'
-import { Mesh } from '../../src/server/mesh.ts'
+import { Mesh, type IncomingLink } from '../../src/server/mesh.ts'
 import { Narrator, type ServerEvent } from '../../src/server/narrator.ts'
 import { OutgoingLink } from '../../src/server/outgoing-link.ts'
 import { Server } from '../../src/server/server.ts'
 import type { Address } from '../../src/protocol/address.ts'
 import type { KnownServer } from '../../src/storage/store.ts'
+import type { Origin } from '../../src/replica/version.ts'
 import { originOf } from '../replica/update-builder.ts'
 import { freePorts, within } from '../integration/processes.ts'
 
@@ -130,6 +131,44 @@ describe('R8: addresses', () => {
   })
 })
 
+describe('R7: hellos that come in the same moment', () => {
+  it('of two servers with one id: the second is refused, as the first answers', async () => {
+    const stage = new MeshStage()
+    stage.start({ peers: [] })
+    const [first, second] = [new FakeLink('2~a'), new FakeLink('2~b')]
+    const accepted = stage.accept(first)
+    const refused = stage.accept(second)
+    await accepted
+    await expect(refused).rejects.toThrow('server id 2 is in use')
+    expect(stage.heard).toEqual(['peerHeard 2~a'])
+  })
+
+  it('of two servers with one id, the one before them silent: one takes its place, the other is refused', async () => {
+    const stage = new MeshStage()
+    stage.start({ peers: [] })
+    const gone = new FakeLink('2~a')
+    await stage.accept(gone)
+    gone.fallSilent()
+    const accepted = stage.accept(new FakeLink('2~b'))
+    const refused = stage.accept(new FakeLink('2~c'))
+    gone.endTimeOfPings()
+    await accepted
+    await expect(refused).rejects.toThrow('server id 2 is in use')
+    expect(stage.heard).toEqual(['peerHeard 2~a', 'peerSilent 2~a', 'peerHeard 2~b'])
+  })
+
+  it('of one server: it is heard once, and the second connection closes with the first', async () => {
+    const stage = new MeshStage()
+    stage.start({ peers: [] })
+    const [first, second] = [new FakeLink('2~a'), new FakeLink('2~a')]
+    await Promise.all([stage.accept(first), stage.accept(second)])
+    expect(stage.heard).toEqual(['peerHeard 2~a'])
+    stage.mesh.incomingClosed(first, 'connection closed')
+    expect(stage.heard).toEqual(['peerHeard 2~a', 'peerSilent 2~a'])
+    expect([first.isClosed, second.isClosed]).toEqual([false, true])
+  })
+})
+
 describe('a lab', () => {
   it('cannot hold, release or delay a link that is cut, and is told so', async () => {
     const [port = 0] = await freePorts(1)
@@ -183,6 +222,19 @@ class MeshStage {
     )
   }
 
+  /** What was told of links that others have dialled. */
+  get heard(): readonly string[] {
+    return this.inputs.flatMap((input) =>
+      input.kind === 'peerHeard' || input.kind === 'peerSilent' ? [`${input.kind} ${input.origin}`] : [],
+    )
+  }
+
+  /** A server has dialled, and said who it is. */
+  accept(link: FakeLink): Promise<void> {
+    const { peer: server, origin } = link
+    return this.mesh.accept({ server, origin, protocol: protocolVersion, members: [] }, link)
+  }
+
   start(from: { readonly peers: readonly Address[]; readonly remembered?: readonly KnownServer[] }): void {
     this.mesh.start(local(9), { remembered: [], ...from })
   }
@@ -207,6 +259,40 @@ class MeshStage {
   #note<Item>(list: Item[], item: Item): void {
     list.push(item)
     for (const look of this.#looks) look()
+  }
+}
+
+/** A connection that server 2 has dialled. It answers pings until it falls silent. */
+class FakeLink implements IncomingLink {
+  readonly peer = '2'
+  readonly origin: Origin
+  readonly remoteHost = '127.0.0.1'
+  isClosed = false
+  /** Pings that wait for their time to be up; undefined while each is answered. */
+  #unanswered: (() => void)[] | undefined
+
+  constructor(origin: string) {
+    this.origin = origin as Origin
+  }
+
+  ping(): Promise<boolean> {
+    const unanswered = this.#unanswered
+    if (unanswered === undefined) return Promise.resolve(true)
+    return new Promise((resolve) => {
+      unanswered.push(() => resolve(false))
+    })
+  }
+
+  fallSilent(): void {
+    this.#unanswered = []
+  }
+
+  endTimeOfPings(): void {
+    for (const end of this.#unanswered ?? []) end()
+  }
+
+  close(): void {
+    this.isClosed = true
   }
 }
 
