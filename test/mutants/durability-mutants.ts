@@ -71,7 +71,7 @@ export const durabilityMutants: readonly Mutant[] = [
     find: 'return this.#now() - oldest.sinceMs > asyncAgeMsMax || this.unsavedBytes > asyncBytesMax',
     replace: 'return this.#now() < oldest.sinceMs',
     faults: { slowDiskRate: 0.3 },
-    workload: { durabilities: ['async'], commitMs: 40 },
+    workload: { durabilities: ['async'] },
   },
   {
     name: 'replayed from the wrong position',

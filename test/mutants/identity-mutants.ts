@@ -40,6 +40,15 @@ export const identityMutants: readonly Mutant[] = [
     workload: { durabilities: ['memory', 'async'], hopChance: 0.3 },
   },
   {
+    name: 'a release turns the order round',
+    rule: 'R8',
+    why: 'What was held last is let go first.',
+    file: 'src/server/link-gate.ts',
+    find: 'const carrier = this.#queue.shift()',
+    replace: 'const carrier = this.#queue.pop()',
+    faults: { labRate: 0.2 },
+  },
+  {
     name: 'addresses do not spread',
     rule: 'R8',
     why: 'Who joins is not told to the others, and who knows one peer finds no more.',

@@ -31,6 +31,8 @@ export class SimulatedLink implements MeshLink {
   #toldRefusal = ''
   /** Rises whenever what was planned before must no longer happen. */
   #generation = 0
+  /** The timestamps of the own updates that are in the gate, in the order in which they were pushed. */
+  #inGate: number[] = []
 
   constructor(options: Parameters<LinkFactory>[0], process: SimulatedProcess) {
     this.#options = options
@@ -105,6 +107,8 @@ export class SimulatedLink implements MeshLink {
   send(message: PeerMessage): void {
     if (!this.#process.isAlive) return
     if (this.#admitted !== undefined) this.#process.observeSent(this.#admitted.server, message)
+    if (message.kind === 'updates' && this.#gate.state.state !== 'cut')
+      for (const { timestamp } of message.updates) this.#inGate.push(timestamp)
     this.#gate.send(message)
   }
 
@@ -135,11 +139,23 @@ export class SimulatedLink implements MeshLink {
     const connection = this.#connection
     if (connection === undefined) return
     if (message.kind === 'link') this.#process.world.gateTold(message.state.state)
+    this.#observeOrder(message)
     const { isOnWire, network } = this.#process.world
     const text = isOnWire ? encodePeerMessage(message) : undefined
     const arrive = (): void => connection.to.receive(connection, text === undefined ? message : decoded(text))
     connection.forward(arrive)
     if (network.isDuplicated()) connection.forward(arrive)
+  }
+
+  /** What is pushed keeps its order, in a link that a lab plays with too. */
+  #observeOrder(message: PeerMessage): void {
+    if (message.kind !== 'updates') return
+    for (const { timestamp } of message.updates) {
+      const next = this.#inGate.shift()
+      if (timestamp === next) continue
+      const link = `the link from ${this.#process.origin} to ${this.peer}`
+      this.#process.world.violations.add('R8', `${link} lets update ${timestamp} pass, and ${next} is next`)
+    }
   }
 
   #dial(): void {
@@ -233,6 +249,7 @@ export class SimulatedLink implements MeshLink {
     const connection = this.#connection
     if (connection === undefined) return
     this.#connection = undefined
+    this.#inGate = []
     connection.closeHere(reason)
     this.#gate.reset()
     if (this.#admitted === undefined) return
