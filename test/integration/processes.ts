@@ -341,8 +341,8 @@ export async function within<Value>(
 }
 
 /** Everything here takes milliseconds; this is for a machine that is busy with other things. */
-export const waitMsMax = 10_000
-const politeMsMax = 5_000
+export const waitMsMax = 30_000
+const politeMsMax = 15_000
 /** A server under load tells much. */
 const textKeptMax = 1 << 20
 
