@@ -27,6 +27,7 @@ export class AddressBook {
   readonly #members = new Set<ServerId>()
   readonly #self: ServerId
   readonly #own = new Set<string>()
+  #changes = 0
 
   /** @param self the server whose book it is, which is no member of it. */
   constructor(self: ServerId) {
@@ -65,6 +66,11 @@ export class AddressBook {
     return kept
   }
 
+  /** Rises with every change that is made by way of this book. */
+  get changes(): number {
+    return this.#changes
+  }
+
   get isFull(): boolean {
     return this.#entries.size >= entriesMax
   }
@@ -83,18 +89,23 @@ export class AddressBook {
     const known = this.#entries.get(name)
     if (from.id !== undefined) this.addMember(from.id)
     if (known !== undefined && (!known.isProven || from.isProven === true)) {
+      const { id: idBefore, isProven: wasProven } = known
       known.id = from.id ?? known.id
       known.isProven = from.isProven ?? false
+      if (known.id !== idBefore || known.isProven !== wasProven) this.#changes++
     }
     if (this.#own.has(name) || known !== undefined || this.isFull) return undefined
     const { isConfigured, id, isProven = false } = from
     const entry: BookEntry = { address, isConfigured, id, isProven }
     this.#entries.set(name, entry)
+    this.#changes++
     return entry
   }
 
   addMember(id: ServerId): void {
-    if (id !== this.#self && this.#members.size < membersMax) this.#members.add(id)
+    if (id === this.#self || this.#members.size >= membersMax || this.#members.has(id)) return
+    this.#members.add(id)
+    this.#changes++
   }
 
   /** An address turned out to be this very server: it is never dialled again. */
@@ -104,7 +115,7 @@ export class AddressBook {
   }
 
   remove(address: Address): void {
-    this.#entries.delete(showAddress(address))
+    if (this.#entries.delete(showAddress(address))) this.#changes++
   }
 }
 

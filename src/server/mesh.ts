@@ -284,13 +284,15 @@ export class Mesh {
 
   /** Another server has told of these. */
   learn(members: readonly Member[]): void {
+    const { changes } = this.#book
     for (const { id, host, port } of members) {
       this.#book.addMember(id)
       // Its address is known to work; another one for the same server would only be dialled in vain.
       if (id !== this.#self.server && !this.#isSettled(id))
         this.#learn({ host, port }, { isConfigured: false, id })
     }
-    this.#tellOfChanges()
+    // Most of what is told is known.
+    if (this.#book.changes !== changes) this.#tellOfChanges()
   }
 
   #learn(address: Address, from: Parameters<AddressBook['add']>[1]): void {

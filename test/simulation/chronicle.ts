@@ -296,6 +296,7 @@ export class Witness {
 
   /** A step was made. Compares what it says with what has to be. */
   step(output: Output, replica: Replica): void {
+    if (output.persist.length === 0 && output.stage.length === 0) return
     const touched = new Set<string>()
     for (const { update } of output.persist) {
       const fact = this.#chronicle.apply(this.#who, this.#own, this.view, update)

@@ -25,6 +25,7 @@ export class SimulatedClient implements ClientEnd {
   #cut = new SessionCut()
   readonly #latenciesMs = new Map<string, number>()
   #sessionNumber = 0
+  #sessionName: string
   #place = 0
   #counter = 0
   #session: SimulatedSession | undefined
@@ -46,6 +47,7 @@ export class SimulatedClient implements ClientEnd {
     this.#world = world
     this.#random = new Random(world.random.between(0, 2 ** 31))
     this.#name = `c${number}`
+    this.#sessionName = this.#name
     if (isWatching) {
       const prefix = this.#random.oneOf(['', 'a/', 'b/'])
       const since = this.#random.chance(0.5) ? 'start' : 'now'
@@ -169,16 +171,12 @@ export class SimulatedClient implements ClientEnd {
     this.#watching = undefined
     this.#repeated = undefined
     this.#watched?.broken()
-    const { pending } = this
+    const pending = this.#pending
     if (pending !== undefined) {
       pending.id = undefined
       pending.mayHaveHappened ||= pending.wasSent
     }
     this.#think()
-  }
-
-  private get pending(): Pending | undefined {
-    return this.#pending
   }
 
   /** Asks once more for what was answered, without a word of that. It must not be carried out again (R10). */
@@ -231,16 +229,15 @@ export class SimulatedClient implements ClientEnd {
   }
 
   #line(parts: readonly TransactionPart[], ok: null | false): EventLine {
-    const placed = { session: this.#sessionName, i: ++this.#place }
+    const session = this.#sessionName
+    const i = ++this.#place
     const [part] = parts
-    const line = (
-      parts.length === 1 ? { ...placed, ...part, ok } : { ...placed, op: 'txn', ops: parts, ok }
-    ) as EventLine
-    return this.#world.record(line)
-  }
-
-  get #sessionName(): string {
-    return this.#sessionNumber === 0 ? this.#name : `${this.#name}.${this.#sessionNumber}`
+    if (parts.length > 1 || part === undefined)
+      return this.#world.record({ session, i, op: 'txn', ops: parts, ok })
+    const { op, key } = part
+    return this.#world.record(
+      op === 'write' ? { session, i, op, key, value: part.value as string, ok } : { session, i, op, key, ok },
+    )
   }
 
   #value(): string {
@@ -376,7 +373,7 @@ export class SimulatedClient implements ClientEnd {
   /** What comes now is no longer bound to what was seen before. */
   #beginSession(): void {
     this.#answeredWrites = []
-    this.#sessionNumber++
+    this.#sessionName = `${this.#name}.${++this.#sessionNumber}`
     this.#vainCount = 0
   }
 
@@ -408,7 +405,11 @@ export class SimulatedClient implements ClientEnd {
     line.ok = true
     if (line.op === 'txn')
       line.ops = values.map((value) => ({ op: 'read', key: value.key, ...seenOf(value) }))
-    else Object.assign(line, seenOf(values[0]))
+    else if (line.op === 'read') {
+      const { value, version } = seenOf(values[0])
+      if (value !== undefined) line.value = value
+      if (version !== undefined) line.version = version
+    }
     this.#world.recorded(line)
   }
 

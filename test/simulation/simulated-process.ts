@@ -17,7 +17,7 @@ import { SimulatedLink } from './simulated-link.ts'
 import type { PeerConnection } from './simulated-network.ts'
 import { SimulatedSession, type ClientEnd } from './simulated-session.ts'
 import { UnsavedAudit } from './unsaved-audit.ts'
-import type { World } from './world.ts'
+import type { Asked, World } from './world.ts'
 
 /** Whether, and how, a process keeps what it has. */
 export type Durability = 'sync' | 'async' | 'memory'
@@ -119,6 +119,8 @@ export class SimulatedProcess {
   readonly linksUp = new Set<ServerId>()
   /** The other servers that it knows of. */
   knownServers: readonly ServerId[] = []
+  /** By client and number. */
+  readonly asked = new Map<number, Asked>()
 
   /** For how long nothing has kept it from answering. */
   healthyMs(): number {
@@ -254,7 +256,7 @@ export class SimulatedProcess {
           this.#sessions.delete(client)
           this.core.loop.push({ kind: 'clientGone', client })
           if (result.method !== 'hello') throw new Error(`a hello was answered with ${result.method}`)
-          this.revealsCut(result.applied, `its greeting for ${hello.server}`)
+          this.revealsCut(result.applied, 'its greeting for ', hello.server)
           const greeting: PeerHelloResult = {
             server: this.id,
             origin: this.origin,
@@ -292,21 +294,21 @@ export class SimulatedProcess {
     switch (message.kind) {
       case 'updates':
       case 'page':
-        for (const update of message.updates) this.reveals(update, `an update for ${to}`)
+        for (const update of message.updates) this.reveals(update, 'an update for ', to)
         return
       case 'cut':
-        this.revealsCut(message.entries, `its cut for ${to}`)
+        this.revealsCut(message.entries, 'its cut for ', to)
         return
       case 'pull':
-        this.revealsCut(message.applied, `a pull from ${to}`)
+        this.revealsCut(message.applied, 'a pull from ', to)
         return
       case 'snapshot':
-        for (const { version } of message.siblings) this.reveals(version, `a snapshot for ${to}`)
-        for (const { known } of message.rows) this.revealsCut(known, `a row of a snapshot for ${to}`)
-        if (message.applied !== undefined) this.revealsCut(message.applied, `the cut of a snapshot for ${to}`)
+        for (const { version } of message.siblings) this.reveals(version, 'a snapshot for ', to)
+        for (const { known } of message.rows) this.revealsCut(known, 'a row of a snapshot for ', to)
+        if (message.applied !== undefined) this.revealsCut(message.applied, 'the cut of a snapshot for ', to)
         return
       case 'tell':
-        for (const version of message.siblings) this.reveals(version, `an answer for ${to}`)
+        for (const version of message.siblings) this.reveals(version, 'an answer for ', to)
         return
       case 'ask':
       case 'link':
@@ -314,21 +316,29 @@ export class SimulatedProcess {
   }
 
   /** As {@link reveals}, for all that a cut names. */
-  revealsCut(cut: Cut, where: string): void {
-    for (const [origin, timestamp] of cut) this.reveals({ origin, timestamp }, where)
+  revealsCut(cut: Cut, where: string, to: string | number): void {
+    if (this.disk === undefined) return
+    for (const [origin, timestamp] of cut) this.reveals({ origin, timestamp }, where, to)
   }
 
-  /** Something leaves that shows a version: it has to be durable by then, if this process makes anything durable (R6). */
-  reveals(version: Version, where: string): void {
+  /**
+   * Something leaves that shows a version: it has to be durable by then, if this process makes anything durable (R6).
+   *
+   * @param where in what it is shown, before the name of whom it is shown to.
+   */
+  reveals(version: Version, where: string, to: string | number): void {
     if (this.disk === undefined) return
     const fact = this.world.chronicle.find(version)
     if (fact !== undefined && covers(this.world.durableOf(this.disk), fact)) return
     if (this.durability === 'async') {
-      if (fact !== undefined) this.unsavedAudit?.shown(fact, where)
+      if (fact !== undefined) this.unsavedAudit?.shown(fact, `${where}${to}`)
       return
     }
     const name = `${version.timestamp}@${version.origin}`
-    this.world.violations.add('R6', `${this.origin} shows ${name} in ${where}, and its disk does not have it`)
+    this.world.violations.add(
+      'R6',
+      `${this.origin} shows ${name} in ${where}${to}, and its disk does not have it`,
+    )
   }
 
   #start(store: Store | undefined): ServerCore {

@@ -1,7 +1,6 @@
 import type { ClientId } from '../../src/replica/input.ts'
 import type { ClientRequest, ClientResult } from '../../src/replica/messages.ts'
 import type { Notification } from '../../src/replica/output.ts'
-import type { Version } from '../../src/replica/version.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 
 /** The client's end of its connection. */
@@ -44,10 +43,6 @@ export class SimulatedSession {
     this.number = options.number
     this.#client = options.client
     this.#readsSinceMs = options.process.world.time.nowMs
-  }
-
-  get isOpen(): boolean {
-    return this.#isOpen
   }
 
   /** For how long the client has taken whatever came. */
@@ -93,19 +88,31 @@ export class SimulatedSession {
   // ── what the server says ───────────────────────────────────────────────────────────────────────────────
 
   reply(request: number, result: ClientResult): void {
-    for (const version of versionsIn(result))
-      this.process.reveals(version, `an answer to client ${this.number}`)
+    this.#reveals(result)
     this.#say(() => this.#client.answered(request, result))
   }
 
   notify(notification: Notification): void {
     if (notification.kind === 'update') {
-      this.process.reveals(notification.version, `a push to client ${this.number}`)
+      this.process.reveals(notification.version, 'a push to client ', this.number)
     } else if (notification.kind === 'caughtUp') {
       // What the watch has seen elsewhere is in it too; of the rest it says that it is applied here.
       this.process.world.observeBookmark(this.process, notification)
     }
     this.#say(() => this.#client.notified(notification))
+  }
+
+  #reveals(result: ClientResult): void {
+    const where = 'an answer to client '
+    if (result.method === 'write') this.process.reveals(result.version, where, this.number)
+    else if (result.method === 'read') {
+      for (const { winner, conflicts } of result.values) {
+        if (winner !== undefined) this.process.reveals(winner.version, where, this.number)
+        for (const { version } of conflicts) this.process.reveals(version, where, this.number)
+      }
+    } else if (result.method === 'hello' || result.method === 'watch') {
+      this.process.revealsCut(result.applied, where, this.number)
+    }
   }
 
   awaitDrain(): void {
@@ -159,18 +166,6 @@ export class SimulatedSession {
     const { time } = this.process.world
     this.#toServerMs = Math.max(this.#toServerMs, time.nowMs + this.#client.latencyMs())
     time.at(this.#toServerMs, () => this.process.whenRunning(arrive))
-  }
-}
-
-function* versionsIn(result: ClientResult): Generator<Version, void, undefined> {
-  if (result.method === 'write') yield result.version
-  else if (result.method === 'read') {
-    for (const { winner, conflicts } of result.values) {
-      if (winner !== undefined) yield winner.version
-      for (const conflict of conflicts) yield conflict.version
-    }
-  } else if (result.method === 'hello' || result.method === 'watch') {
-    for (const [origin, timestamp] of result.applied) yield { origin, timestamp }
   }
 }
 

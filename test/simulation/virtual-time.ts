@@ -63,9 +63,9 @@ export class VirtualTime {
       next.run()
       if (this.#mayHaveSettled) {
         this.#mayHaveSettled = false
-        // All that follows from a promise, however long the chain, is done when the event loop comes round.
-        await new Promise((resolve) => {
-          setImmediate(resolve)
+        // A tick comes when all that follows from a promise is done, however long the chain.
+        await new Promise<void>((resolve) => {
+          process.nextTick(resolve)
         })
       }
       if (isStopped()) return

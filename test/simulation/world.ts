@@ -2,7 +2,7 @@ import type { Random } from '../durability/random.ts'
 import type { EventLine, HistoryLine } from '../../src/check/history-line.ts'
 import { defaultLimits, defaultTiming, type Limits, type Timing } from '../../src/replica/configuration.ts'
 import { entryOf, type Cut } from '../../src/replica/cut.ts'
-import type { Input } from '../../src/replica/input.ts'
+import type { ClientId, Input } from '../../src/replica/input.ts'
 import type { ClientRequest, ClientResult, LinkState, PeerMessage } from '../../src/replica/messages.ts'
 import type { Notification, Output } from '../../src/replica/output.ts'
 import type { Recovered } from '../../src/replica/recovered.ts'
@@ -45,8 +45,6 @@ export class World implements DiskObserver {
   operationsLeft: number
   /** A process has stopped because its id is taken. */
   idRefused: (process: SimulatedProcess) => void = () => {}
-  /** What clients have asked and was not answered yet, by process, client and number. */
-  readonly #asked = new Map<string, Asked>()
   readonly #durable = new Map<SimulatedDisk, View>()
   readonly #sometimes: Sometimes
   readonly #trace: ((line: string) => void) | undefined
@@ -228,15 +226,16 @@ export class World implements DiskObserver {
     process.peerAudit.step(input, output)
     process.unsavedAudit?.step(output)
     if (input.kind === 'request') {
-      this.#asked.set(`${process.origin} ${input.client} ${input.id}`, {
-        request: input.request,
-        atMs: this.time.nowMs,
-      })
+      process.asked.set(askedAs(input.client, input.id), { request: input.request, atMs: this.time.nowMs })
     }
     // Where a step applies something too, it may have answered before.
     const isStill = output.persist.length === 0 && output.stage.length === 0
-    for (const { client, id, result } of output.reply)
-      this.#checkAnswer(process, `${client} ${id}`, result, isStill)
+    for (const { client, id, result } of output.reply) {
+      const asked = process.asked.get(askedAs(client, id))
+      if (asked === undefined) continue
+      process.asked.delete(askedAs(client, id))
+      this.#checkAnswer(process, asked, result, isStill)
+    }
     for (const { reason } of output.refuse)
       this.violations.add('R1', `${process.origin} refused a peer: ${reason}`)
     if (this.#trace === undefined) return
@@ -261,15 +260,16 @@ export class World implements DiskObserver {
   }
 
   /** An answer has to be one to what was asked: not too early, not too late, and not for want of what is there. */
-  #checkAnswer(process: SimulatedProcess, name: string, result: ClientResult, isStill: boolean): void {
-    const asked = this.#asked.get(`${process.origin} ${name}`)
-    this.#asked.delete(`${process.origin} ${name}`)
-    if (asked === undefined) return
-    const { request, atMs } = asked
+  #checkAnswer(
+    process: SimulatedProcess,
+    { request, atMs }: Asked,
+    result: ClientResult,
+    isStill: boolean,
+  ): void {
     const after = 'after' in request ? request.after : undefined
     const { view } = process.witness
     const violate = (rule: string, what: string): void => {
-      this.violations.add(rule, `${process.origin} answered client ${name} to ${request.method}: ${what}`)
+      this.violations.add(rule, `${process.origin} answered to ${textOf(request)}: ${what}`)
     }
     if (result.method === 'notCaughtUp') {
       const lost = result.missing.filter((entry) => entry.lost).map(({ version }) => version)
@@ -353,12 +353,18 @@ export class World implements DiskObserver {
 /** A ping, and what a greeting may take. */
 const refusalMsMax = 7_000
 
-interface Asked {
+/** What a client has asked and was not answered yet. */
+export interface Asked {
   readonly request: ClientRequest
   readonly atMs: number
 }
 
-function textOf(message: PeerMessage): string {
+/** The number of a request among those of all clients of one process; each sends far fewer. */
+function askedAs(client: ClientId, id: number): number {
+  return client * 100_000 + id
+}
+
+function textOf(message: PeerMessage | ClientRequest): string {
   return JSON.stringify(message, (_, value: unknown) => (value instanceof Map ? [...value] : value))
 }
 
