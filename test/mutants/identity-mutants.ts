@@ -17,8 +17,8 @@ export const identityMutants: readonly Mutant[] = [
     rule: 'R7',
     why: 'The first answers, and the second takes its place all the same.',
     file: mesh,
-    find: 'if (await other.ping(pingTimeoutMs)) {',
-    replace: 'if ((await other.ping(pingTimeoutMs)) && other === undefined) {',
+    find: 'if (answers) throw',
+    replace: 'if (answers && rival === undefined) throw',
     faults: { twinRate: 0.06 },
   },
   {
@@ -26,8 +26,8 @@ export const identityMutants: readonly Mutant[] = [
     rule: 'R7',
     why: 'A server that has come back is refused for as long as nobody notices that its earlier run is gone.',
     file: mesh,
-    find: 'if (await other.ping(pingTimeoutMs)) {',
-    replace: 'if ((await other.ping(pingTimeoutMs)) || other !== undefined) {',
+    find: 'if (answers) throw',
+    replace: 'if (answers || rival !== undefined) throw',
   },
   {
     name: 'a link that went down stays up',

@@ -10,7 +10,7 @@ import type { Workload } from '../simulation/workload.ts'
 export interface Mutant {
   /** What it does wrong, in a few words; no two have the same. */
   readonly name: string
-  /** The rule that it breaks, as DESIGN.md counts them. */
+  /** The rule that it breaks, as docs/architecture.md counts them. */
   readonly rule: string
   /** What somebody who wrote this would have overlooked, and what comes of it. */
   readonly why: string

@@ -34,7 +34,7 @@ export class SimulatedClient implements ClientEnd {
   #greeting: number | undefined
   #watching: number | undefined
   #pending: Pending | undefined
-  /** Writes of this session that were answered, the last few. */
+  /** Writes of this session that were answered, some of them. */
   #answeredWrites: WriteRequest[] = []
   #repeated: { readonly id: number; readonly request: WriteRequest } | undefined
   /** The place in the order of the keys of what was read last. */
@@ -385,7 +385,9 @@ export class SimulatedClient implements ClientEnd {
   #remember(request: Pending['request']): void {
     if (request.method !== 'write') return
     this.#answeredWrites.push(request)
-    if (this.#answeredWrites.length > rememberedMax) this.#answeredWrites.shift()
+    if (this.#answeredWrites.length <= rememberedMax) return
+    // One goes, whichever: so that some are old.
+    this.#answeredWrites.splice(this.#random.between(0, rememberedMax - 1), 1)
   }
 
   #saw(version: Version): void {
@@ -485,7 +487,7 @@ const greetingMsMax = 1_000
 const patience = 2
 const answerMsMax = 1_000
 /** More than the fewest answers that a server keeps of a session. */
-const rememberedMax = 5
+const rememberedMax = 8
 const lookMs = 250
 /** Longer than what was kept waiting by a trouble takes to be done after it. */
 const healthyMsMin = 5_000

@@ -6,7 +6,13 @@ import type { Cut } from '../../src/replica/cut.ts'
 import type { ClientId } from '../../src/replica/input.ts'
 import type { PeerMessage } from '../../src/replica/messages.ts'
 import type { Output } from '../../src/replica/output.ts'
-import { makeOrigin, type Origin, type ServerId, type Version } from '../../src/replica/version.ts'
+import {
+  compareVersions,
+  makeOrigin,
+  type Origin,
+  type ServerId,
+  type Version,
+} from '../../src/replica/version.ts'
 import type { IncomingLink } from '../../src/server/mesh.ts'
 import { ServerCore } from '../../src/server/server-core.ts'
 import type { Store } from '../../src/storage/store.ts'
@@ -15,7 +21,7 @@ import { PeerAudit } from './peer-audit.ts'
 import type { SimulatedDisk } from './simulated-disk.ts'
 import { SimulatedLink } from './simulated-link.ts'
 import type { PeerConnection } from './simulated-network.ts'
-import { SimulatedSession, type ClientEnd } from './simulated-session.ts'
+import { SimulatedSession, versionsIn, type ClientEnd } from './simulated-session.ts'
 import { UnsavedAudit } from './unsaved-audit.ts'
 import type { Asked, World } from './world.ts'
 
@@ -119,6 +125,8 @@ export class SimulatedProcess {
   readonly linksUp = new Set<ServerId>()
   /** The other servers that it knows of. */
   knownServers: readonly ServerId[] = []
+  /** What the last tick said. */
+  clockMs = 0
   /** By client and number. */
   readonly asked = new Map<number, Asked>()
 
@@ -196,6 +204,19 @@ export class SimulatedProcess {
     const session = new SimulatedSession({ process: this, number: this.#nextClient++, client })
     this.#sessions.set(session.number, session)
     return session
+  }
+
+  /** Of what one step tells and answers a client, the pushes come before an answer that shows the same (R11). */
+  expectPushesFirst({ notify, reply }: Output): void {
+    for (const { client, result } of reply) {
+      const shown = versionsIn(result)
+      for (const notification of notify) {
+        if (notification.kind !== 'update' || notification.client !== client) continue
+        const { version } = notification
+        const isShown = shown.some((one) => compareVersions(one, version) === 0)
+        if (isShown) this.#sessions.get(client)?.expectBefore(result, notification)
+      }
+    }
   }
 
   disconnect(session: SimulatedSession): void {

@@ -1,6 +1,7 @@
 import type { ClientId } from '../../src/replica/input.ts'
 import type { ClientRequest, ClientResult } from '../../src/replica/messages.ts'
 import type { Notification } from '../../src/replica/output.ts'
+import type { Version } from '../../src/replica/version.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 
 /** The client's end of its connection. */
@@ -33,6 +34,7 @@ export class SimulatedSession {
   #toClientMs = 0
   #toServerMs = 0
   #nextRequest = 1
+  #pushesBefore: { readonly answer: ClientResult; readonly push: Notification }[] = []
 
   constructor(options: {
     readonly process: SimulatedProcess
@@ -89,10 +91,16 @@ export class SimulatedSession {
 
   reply(request: number, result: ClientResult): void {
     this.#reveals(result)
+    if (this.#pushesBefore.some(({ answer }) => answer === result)) {
+      const what = `${this.process.origin} answers client ${this.number} before the push of what the answer shows`
+      this.process.world.violations.add('R11', what)
+    }
     this.#say(() => this.#client.answered(request, result))
   }
 
   notify(notification: Notification): void {
+    if (this.#pushesBefore.length > 0)
+      this.#pushesBefore = this.#pushesBefore.filter(({ push }) => push !== notification)
     if (notification.kind === 'update') {
       this.process.reveals(notification.version, 'a push to client ', this.number)
     } else if (notification.kind === 'caughtUp') {
@@ -102,15 +110,15 @@ export class SimulatedSession {
     this.#say(() => this.#client.notified(notification))
   }
 
+  /** @param push has to leave before an answer. */
+  expectBefore(answer: ClientResult, push: Notification): void {
+    this.#pushesBefore.push({ answer, push })
+  }
+
   #reveals(result: ClientResult): void {
     const where = 'an answer to client '
-    if (result.method === 'write') this.process.reveals(result.version, where, this.number)
-    else if (result.method === 'read') {
-      for (const { winner, conflicts } of result.values) {
-        if (winner !== undefined) this.process.reveals(winner.version, where, this.number)
-        for (const { version } of conflicts) this.process.reveals(version, where, this.number)
-      }
-    } else if (result.method === 'hello' || result.method === 'watch') {
+    for (const version of versionsIn(result)) this.process.reveals(version, where, this.number)
+    if (result.method === 'hello' || result.method === 'watch') {
       this.process.revealsCut(result.applied, where, this.number)
     }
   }
@@ -167,6 +175,17 @@ export class SimulatedSession {
     this.#toServerMs = Math.max(this.#toServerMs, time.nowMs + this.#client.latencyMs())
     time.at(this.#toServerMs, () => this.process.whenRunning(arrive))
   }
+}
+
+/** What a write or a read shows. */
+export function versionsIn(result: ClientResult): readonly Version[] {
+  if (result.method === 'write') return [result.version]
+  if (result.method !== 'read') return []
+  return result.values.flatMap(({ winner, conflicts }) =>
+    winner === undefined
+      ? conflicts.map(({ version }) => version)
+      : [winner, ...conflicts].map(({ version }) => version),
+  )
 }
 
 /** What the sockets between them hold: messages here, where they are bytes in a process. */

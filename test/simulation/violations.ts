@@ -2,7 +2,7 @@
 export class Violations {
   readonly #found: string[] = []
 
-  /** @param rule that was broken, as DESIGN.md counts them. */
+  /** @param rule that was broken, as docs/architecture.md counts them. */
   add(rule: string, what: string): void {
     this.#found.push(`${rule}: ${what}`)
   }

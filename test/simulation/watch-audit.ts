@@ -1,4 +1,4 @@
-import { raise, raiseAll, type MutableCut } from '../../src/replica/cut.ts'
+import { entryOf, raise, raiseAll, type Cut, type MutableCut } from '../../src/replica/cut.ts'
 import type { ClientRequest, ClientResult } from '../../src/replica/messages.ts'
 import type { Notification } from '../../src/replica/output.ts'
 import type { Write } from '../../src/replica/update.ts'
@@ -11,7 +11,8 @@ import type { World } from './world.ts'
  *
  * - An update is told once, whole as far as it concerns the watch, and never after one that it is a cause of. Only what is
  *   read from the state is told in part, and without causes that have been overwritten, until the next bookmark.
- * - What a bookmark covers has been told by then, or was overwritten by something that has; and is never told again.
+ * - What a bookmark covers has been told by then, or was overwritten by something that has; and is never told again. The first at a
+ *   connection covers all that the watch knows.
  * - `resync` comes only where something is lost that the watch knew of.
  */
 export class WatchAudit {
@@ -34,6 +35,8 @@ export class WatchAudit {
   /** Something was told from the state since the last bookmark. */
   #isLoose = false
   #number: number | undefined
+  /** No bookmark has come at this connection. */
+  #isWholeDue = true
 
   constructor(options: {
     readonly name: string
@@ -80,6 +83,7 @@ export class WatchAudit {
   /** Its connection has broken. */
   broken(): void {
     this.#number = undefined
+    this.#isWholeDue = true
   }
 
   get renewals(): number {
@@ -101,6 +105,8 @@ export class WatchAudit {
         return
       case 'caughtUp': {
         const cut = (this.#cut ??= new Map())
+        if (this.#isWholeDue) this.#checkWhole(notification.applied, cut)
+        this.#isWholeDue = false
         raiseAll(cut, notification.applied)
         raiseAll(this.#bookmarkCut, notification.applied)
         this.#caughtUp(this.#world.chronicle.viewOf(this.#bookmarkCut))
@@ -176,6 +182,14 @@ export class WatchAudit {
     for (const [index, count] of bookmark.entries()) {
       this.#bookmark[index] = Math.max(this.#bookmark[index] ?? 0, count ?? 0)
       this.#reached[index] = Math.max(this.#reached[index] ?? 0, count ?? 0)
+    }
+  }
+
+  /** Whoever keeps nothing but the first bookmark of a connection goes on from there. */
+  #checkWhole(bookmark: Cut, cut: Cut): void {
+    for (const [origin, timestamp] of cut) {
+      if (entryOf(bookmark, origin) < timestamp)
+        this.#violate(`its first bookmark does not cover ${nameOf({ origin, timestamp })}, which it knows`)
     }
   }
 

@@ -219,15 +219,17 @@ export class World implements DiskObserver {
 
   observeStep(process: SimulatedProcess, input: Input, output: Output): void {
     this.#sometimes.observe(process, input, output)
-    if (input.kind === 'members') process.knownServers = input.ids
+    if (input.kind === 'tick') process.clockMs = input.nowMs
+    else if (input.kind === 'members') process.knownServers = input.ids
     else if (input.kind === 'linkUp') process.linksUp.add(input.peer)
     else if (input.kind === 'linkDown') process.linksUp.delete(input.peer)
     this.#checkBounds(process, output)
     process.peerAudit.step(input, output)
     process.unsavedAudit?.step(output)
     if (input.kind === 'request') {
-      process.asked.set(askedAs(input.client, input.id), { request: input.request, atMs: this.time.nowMs })
+      process.asked.set(askedAs(input.client, input.id), { request: input.request, atMs: process.clockMs })
     }
+    if (output.notify.length > 0 && output.reply.length > 0) process.expectPushesFirst(output)
     // Where a step applies something too, it may have answered before.
     const isStill = output.persist.length === 0 && output.stage.length === 0
     for (const { client, id, result } of output.reply) {
@@ -279,8 +281,7 @@ export class World implements DiskObserver {
       if (result.missing.length === 0 || (isStill && !isMissing))
         violate('R9', 'not caught up with what it has')
       const allowedMs = 'timeoutMs' in request ? (request.timeoutMs ?? 0) : 0
-      // The clock of the ticks is rounded, and a tick may be the first to say how late it is.
-      if (lost.length === 0 && this.time.nowMs - atMs < allowedMs - 60)
+      if (lost.length === 0 && process.clockMs - atMs < allowedMs)
         violate('R9', 'not caught up, before its time')
       return
     }
@@ -356,6 +357,7 @@ const refusalMsMax = 7_000
 /** What a client has asked and was not answered yet. */
 export interface Asked {
   readonly request: ClientRequest
+  /** By the clock of its ticks, which stands still while the process does. */
   readonly atMs: number
 }
 
