@@ -155,7 +155,15 @@ export const watchMutants: readonly Mutant[] = [
     find: 'if (this.#enquiry.isKnown(version) || !this.#looksLost(version)) return\n    if (who',
     replace:
       "if (who.kind !== 'watch' && (this.#enquiry.isKnown(version) || !this.#looksLost(version))) return\n    if (who",
-    workload,
+    // What its cut covers has only its origin's server in memory, which has ended, and one whose cut is long on its way.
+    faults: { delayRate: 2, crashRate: 0.4, powerLossRate: 0.4 },
+    workload: {
+      watchers: 8,
+      clients: 8,
+      hopChance: 0.3,
+      durabilities: ['memory', 'sync', 'sync'],
+      servers: 3,
+    },
   },
   {
     name: 'a page of the state skips one',

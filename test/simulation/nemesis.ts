@@ -159,7 +159,7 @@ export class Nemesis {
   #strikeLink(from: string, to: string): void {
     const { faults, network, random } = this.#world
     if (this.#comes(faults.delayRate)) {
-      network.delay(from, to, random.within(10, 400))
+      network.delay(from, to, random.within(10, 800))
       this.#later(100, 2_000, () => network.delay(from, to, 0))
     }
     if (this.#comes(faults.disconnectRate)) this.#breakOff(from, to)
