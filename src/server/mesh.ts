@@ -344,6 +344,9 @@ export class Mesh {
     link.admit(greeting)
     this.#outgoing.set(server, link)
     this.#step({ kind: 'linkUp', peer: server, origin, applied: greeting.applied })
+    // Whoever is linked to knows of all others who are, before it is told anything else: those that have joined since its
+    // hello was sent too. Where it asks what is lost, it has to know whom to ask (R9).
+    link.sendMembers(this.members())
     const joined: Member = { id: server, ...link.address }
     for (const [id, other] of this.#outgoing) if (id !== server) other.sendMembers([joined])
     this.learn(greeting.members)

@@ -7,8 +7,9 @@ import { Narrator, type ServerEvent } from '../../src/server/narrator.ts'
 import { OutgoingLink } from '../../src/server/outgoing-link.ts'
 import { Server } from '../../src/server/server.ts'
 import type { Address } from '../../src/protocol/address.ts'
+import type { Member } from '../../src/protocol/wire-forms.ts'
 import type { KnownServer } from '../../src/storage/store.ts'
-import type { Origin } from '../../src/replica/version.ts'
+import { serverOf, type Origin } from '../../src/replica/version.ts'
 import { originOf } from '../replica/update-builder.ts'
 import { freePorts, within } from '../integration/processes.ts'
 
@@ -36,6 +37,19 @@ describe('R9: which servers there are', () => {
     expect(told).toBeGreaterThan(-1)
     expect(told).toBeLessThan(kinds.indexOf('linkUp'))
     expect(stage.members.at(-1)).toEqual({ ids: ['2', '3'], unidentified: 1 })
+  })
+
+  it('is told to whoever is linked to, though they joined while it was being greeted', async () => {
+    const stage = new MeshStage()
+    stage.start({ peers: [local(2), local(3)] })
+    const [two, three] = stage.links
+    // Both have been sent a hello, which names nobody.
+    three?.greetedBy('3~a')
+    two?.greetedBy('2~a')
+    const told = (link: ToldLink | undefined): readonly string[] => (link?.told ?? []).map(({ id }) => id)
+    await stage.until(() => stage.inputs.filter(({ kind }) => kind === 'linkUp').length === 2)
+    expect(told(two)).toContain('3')
+    expect(told(three)).toContain('2')
   })
 
   it('is told though there is none: then nobody else can have what is missing', () => {
@@ -193,6 +207,7 @@ class MeshStage {
   readonly events: ServerEvent[] = []
   readonly kept: (readonly KnownServer[])[] = []
   dialled = 0
+  readonly links: ToldLink[] = []
   readonly #givingUp: (() => void)[] = []
   readonly #looks = new Set<() => void>()
 
@@ -208,7 +223,9 @@ class MeshStage {
         this.#givingUp.push(() => {
           if (!entry.isProven) unreachable()
         })
-        return new OutgoingLink(options)
+        const link = new ToldLink(options)
+        this.links.push(link)
+        return link
       },
       idRefused: () => {},
       knownChanged: (known) => this.kept.push(known),
@@ -259,6 +276,34 @@ class MeshStage {
   #note<Item>(list: Item[], item: Item): void {
     list.push(item)
     for (const look of this.#looks) look()
+  }
+}
+
+/** A link that notes what it tells of other servers, and can be answered by a server that is not there. */
+class ToldLink extends OutgoingLink {
+  readonly told: Member[] = []
+  readonly #options: ConstructorParameters<typeof OutgoingLink>[0]
+
+  constructor(options: ConstructorParameters<typeof OutgoingLink>[0]) {
+    super(options)
+    this.#options = options
+  }
+
+  override sendMembers(members: readonly Member[]): void {
+    this.told.push(...members)
+    super.sendMembers(members)
+  }
+
+  greetedBy(name: string): void {
+    const origin = name as Origin
+    const greeting = {
+      server: serverOf(origin),
+      origin,
+      protocol: protocolVersion,
+      applied: new Map(),
+      members: [],
+    }
+    void this.#options.greeted(greeting, () => true)
   }
 }
 

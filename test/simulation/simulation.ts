@@ -117,7 +117,7 @@ class Run {
 
   /** Of two servers each has to get what the other has, while nobody else can be reached. */
   async #twoAlone(): Promise<void> {
-    const { network, time, violations } = this.#world
+    const { network, violations } = this.#world
     const pair = this.#twoWhoKnowEachOther()
     if (pair === undefined) return
     const [one, other] = pair
@@ -133,7 +133,7 @@ class Run {
       this.#world.sometimes('two alone had something to get')
     const isReached = (): boolean =>
       includes(viewOf(one.process), goal) && includes(viewOf(other.process), goal)
-    await time.run(time.nowMs + aloneMsMax, () => violations.any, isReached)
+    await this.#until(isReached, aloneMsMax)
     if (violations.any || isReached()) return
     violations.add('R8', `servers ${one.id} and ${other.id} are connected, and do not get what the other has`)
   }
@@ -149,18 +149,32 @@ class Run {
   }
 
   async #levelOff(): Promise<void> {
-    const { network, time, violations } = this.#world
+    const { network, violations } = this.#world
     network.heal()
     this.#world.trace(() => 'all is mended')
-    await time.run(
-      time.nowMs + levelMsMax,
-      () => violations.any,
-      () => this.#isLevel(),
-    )
+    await this.#until(() => this.#isLevel(), levelMsMax)
     if (violations.any) return
     if (!this.#isLevel()) {
       violations.add('R4', `the servers do not become equal: ${this.#differences()}`)
     }
+  }
+
+  /** Runs until something is reached, as long as there is some progress on the way: small pages take many turns. */
+  async #until(isReached: () => boolean, withoutProgressMsMax: number): Promise<void> {
+    const { time, violations } = this.#world
+    let before = -1
+    for (let applied = this.#appliedCount(); applied > before; applied = this.#appliedCount()) {
+      before = applied
+      await time.run(time.nowMs + withoutProgressMsMax, () => violations.any, isReached)
+      if (violations.any || isReached()) return
+    }
+  }
+
+  /** How many updates all servers have applied, counted at each. */
+  #appliedCount(): number {
+    let sum = 0
+    for (const { process } of this.#slots) for (const count of viewOf(process)) sum += count ?? 0
+    return sum
   }
 
   /** Whether everybody has everything, and has been told. */
