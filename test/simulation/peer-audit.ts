@@ -187,6 +187,8 @@ export class PeerAudit {
         time.nowMs - this.#pull.sentMs < timing.pullTimeoutMs - tickMs
       const isFruitful = output.events.some(({ kind }) => kind === 'pulled')
       const isToGoOn = isAwaited && isFruitful && input.message.more
+      // A pull that came twice is answered twice, and awaited once.
+      if (isAwaited) this.#pull = undefined
       // One that comes twice is in vain, and nothing in vain is followed at once.
       this.#more = isToGoOn && this.#peers.get(input.from)?.sends === true ? input.from : undefined
     }

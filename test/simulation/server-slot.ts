@@ -58,7 +58,7 @@ export class ServerSlot {
     if (this.#process !== undefined) return
     if (this.#disk !== undefined) this.#world.idleDisks.delete(this.#disk)
     this.#world.trace(() => `server ${this.id} starts`)
-    const process = this.#run({ port: this.port, disk: this.#disk, isTwin: false }, () => this.#gone(process))
+    const process = this.#run({ port: this.port, disk: this.#disk }, () => this.#gone(process))
     this.#process = process
     this.#world.processes.add(process)
   }
@@ -100,7 +100,7 @@ export class ServerSlot {
     if (this.#twin !== undefined || this.#disk === undefined) return
     this.#hadTwin = true
     const disk = this.#world.copyDisk(this.#disk)
-    const twin = this.#run({ port, disk, isTwin: true }, () => this.stopTwin())
+    const twin = this.#run({ port, disk }, () => this.stopTwin())
     this.#world.trace(() => `a twin of server ${this.id} starts`)
     this.#twin = twin
     this.#world.processes.add(twin)
@@ -136,7 +136,7 @@ export class ServerSlot {
   }
 
   #run(
-    where: { readonly port: number; readonly disk: SimulatedDisk | undefined; readonly isTwin: boolean },
+    where: { readonly port: number; readonly disk: SimulatedDisk | undefined },
     diskFailed: () => void,
   ): SimulatedProcess {
     return new SimulatedProcess(this.#world, {

@@ -35,7 +35,6 @@ export type Durability = 'sync' | 'async' | 'memory'
 export class SimulatedProcess {
   readonly id: ServerId
   readonly origin: Origin
-  readonly isTwin: boolean
   readonly port: number
   readonly world: World
   readonly durability: Durability
@@ -70,8 +69,6 @@ export class SimulatedProcess {
       readonly port: number
       readonly durability: Durability
       readonly disk: SimulatedDisk | undefined
-      /** Whether it runs on a copy of another's disk, under that one's id. */
-      readonly isTwin: boolean
       /** Ports of other servers. */
       readonly peers: readonly number[]
       /** Its disk has failed, and it has ended itself. */
@@ -80,7 +77,6 @@ export class SimulatedProcess {
   ) {
     const { id, incarnation, port, durability, disk, peers } = options
     this.id = id
-    this.isTwin = options.isTwin
     this.port = port
     this.world = world
     this.durability = durability

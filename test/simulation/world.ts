@@ -208,11 +208,13 @@ export class World implements DiskObserver {
     }
   }
 
+  /** Of two with one id a mesh talks to one, and cannot know of what the other has. */
   *#holders(): Generator<{ readonly server: ServerId; readonly view: View }, void, undefined> {
-    for (const process of this.processes) {
-      if (!process.isTwin) yield { server: process.id, view: process.witness.view }
+    const held = Array.from(this.processes, ({ id, witness }) => ({ server: id, view: witness.view }))
+    for (const [disk, server] of this.idleDisks) held.push({ server, view: this.durableOf(disk) })
+    for (const holder of held) {
+      if (held.every((other) => other === holder || other.server !== holder.server)) yield holder
     }
-    for (const [disk, server] of this.idleDisks) yield { server, view: this.durableOf(disk) }
   }
 
   // ── what is looked at ──────────────────────────────────────────────────────────────────────────────────
@@ -293,7 +295,7 @@ export class World implements DiskObserver {
       // Of a session that has gone on since, the answer may have been let go.
       if (this.chronicle.isFollowed(session, number)) return
       if (retry === undefined) violate('R10', 'outcome unknown, at its first attempt')
-      if (carriedOut !== undefined && covers(view, carriedOut))
+      if (isStill && carriedOut !== undefined && covers(view, carriedOut))
         violate('R10', 'outcome unknown, of what it has')
       return
     }
