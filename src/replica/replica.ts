@@ -419,10 +419,15 @@ export class Replica {
     const doubts: Doubt[] = []
     const versions = new Map<string, Version>()
     const doubt = (after: Cut, who: Doubt['who']): void => {
-      const version = this.#firstThatLooksLost(after)
-      if (version === undefined) return
-      doubts.push({ who, version })
-      versions.set(versionKey(version), version)
+      const doubted = new Set<string>()
+      for (const version of this.#uncovered(after)) {
+        if (!this.#looksLost(version)) continue
+        const name = versionKey(version)
+        if (versions.size === toldVersionsMax && !versions.has(name)) continue
+        doubted.add(name)
+        versions.set(name, version)
+      }
+      if (doubted.size > 0) doubts.push({ who, doubted })
     }
     let entriesLeft = examinedEntriesMax
     let index = 0
@@ -459,8 +464,12 @@ export class Replica {
     for (const settled of this.#enquiry.takeSettled(this.#nowMs)) this.#judge(settled, output)
   }
 
-  #judge({ who, version }: Doubt, output: MutableOutput): void {
-    if (this.#enquiry.isKnown(version) || !this.#looksLost(version)) return
+  /** Lost is only what was asked for: a version that nobody shows may wait somewhere, and who has it says so when asked. */
+  #judge({ who, doubted }: Doubt, output: MutableOutput): void {
+    const isLost = (version: Version): boolean =>
+      doubted.has(versionKey(version)) && !this.#enquiry.isKnown(version) && this.#looksLost(version)
+    const after = who.kind === 'watch' ? who.watch.since : who.parked.after
+    if (![...this.#uncovered(after)].some(isLost)) return
     if (who.kind === 'watch') {
       const { number, watch } = who
       if (!this.#expectant.delete(number)) return
@@ -469,14 +478,7 @@ export class Replica {
     }
     const { parked } = who
     if (!this.#parked.remove(parked)) return
-    const { client, id, after } = parked
-    const isLost = (other: Version): boolean => this.#looksLost(other) && !this.#enquiry.isKnown(other)
-    output.reply.push({ client, id, result: this.#notCaughtUp(after, isLost) })
-  }
-
-  #firstThatLooksLost(after: Cut): Version | undefined {
-    for (const version of this.#uncovered(after)) if (this.#looksLost(version)) return version
-    return undefined
+    output.reply.push({ client: parked.client, id: parked.id, result: this.#notCaughtUp(after, isLost) })
   }
 
   #looksLost(version: Version): boolean {
@@ -1046,7 +1048,8 @@ const nothing: Cut = new Map()
 
 /** Who waits for a version that looks lost: of all such that it waits for, the first. */
 interface Doubt {
-  readonly version: Version
+  /** Keys of the versions that were asked for. */
+  readonly doubted: ReadonlySet<string>
   readonly who:
     | { readonly kind: 'request'; readonly parked: ParkedRequest }
     | { readonly kind: 'watch'; readonly number: number; readonly watch: ExpectantWatch }

@@ -105,11 +105,20 @@ export const sessionMutants: readonly Mutant[] = [
     ...whereThingsAreLost,
   },
   {
+    name: 'lost without being asked for',
+    rule: 'R9',
+    why: 'One version was asked for and is lost, and so is called whatever else nobody shows, though it waits somewhere.',
+    file: replica,
+    find: 'doubted.has(versionKey(version)) && !this',
+    replace: '!this',
+    ...whereThingsAreLost,
+  },
+  {
     name: 'lost is never said',
     rule: 'R9',
     why: 'Whoever has seen what is gone waits for it at every request, for as long as it has patience.',
     file: replica,
-    find: 'if (this.#enquiry.isKnown(version) || !this.#looksLost(version)) return',
+    find: 'if (![...this.#uncovered(after)].some(isLost)) return',
     replace: 'if (this.#nowMs >= 0) return',
   },
   {

@@ -152,9 +152,8 @@ export const watchMutants: readonly Mutant[] = [
     rule: 'R11',
     why: 'A watch that waits for what its cut covers is sent back to the beginning at the first doubt.',
     file: replica,
-    find: 'if (this.#enquiry.isKnown(version) || !this.#looksLost(version)) return\n    if (who',
-    replace:
-      "if (who.kind !== 'watch' && (this.#enquiry.isKnown(version) || !this.#looksLost(version))) return\n    if (who",
+    find: 'if (![...this.#uncovered(after)].some(isLost)) return',
+    replace: "if (who.kind !== 'watch' && ![...this.#uncovered(after)].some(isLost)) return",
     // What its cut covers has only its origin's server in memory, which has ended, and one whose cut is long on its way.
     faults: { delayRate: 2, crashRate: 0.4, powerLossRate: 0.4 },
     workload: {

@@ -168,6 +168,27 @@ describe('a request that comes after a cut', () => {
     expect(answersOf(mesh, '2').at(-1)).toMatchObject({ values: [{ winner: { value: 'effect' } }] })
   })
 
+  it('is not told so of that either where something else that it has seen is lost (R9)', () => {
+    const mesh = threeServers()
+    mesh.down('1', '2')
+    mesh.write('1', 'x', 'cause')
+    mesh.drop('1', '3')
+    mesh.write('1', 'x', 'effect')
+    mesh.deliver('1', '3')
+    expect(mesh.events('3', 'waiting')).toHaveLength(1)
+    mesh.crash('1')
+    mesh.start('1', 'b')
+    tellMembers(mesh, '1', mesh.ids)
+    mesh.connectAll()
+    mesh.run(100)
+    read(mesh, '2', 'x', new Map([[formerOrigin, 7], ...cut({ '1': 2 })]))
+    mesh.run(100)
+    expect(missingAt(mesh, '2')).toEqual([
+      { version: { origin: formerOrigin, timestamp: 7 }, holders: [], lost: true },
+      { version: versionOf('1', 2), holders: [], lost: false },
+    ])
+  })
+
   it('is not told so for what a peer has applied a moment ago and not yet told (R9)', () => {
     const mesh = threeServers()
     mesh.down('1', '2')

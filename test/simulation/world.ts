@@ -141,9 +141,10 @@ export class World implements DiskObserver {
     return [...running, ...Array.from(this.idleDisks.keys(), (disk) => this.durableOf(disk))]
   }
 
-  /** Of these, where a mesh can know of: of two servers with one id it talks to one. */
+  /** Of these, what a mesh can know of: some other server that runs knows the one that has it. */
   knowableCopies(): readonly View[] {
-    return Array.from(this.#holders(), ({ view }) => view)
+    const known = new Set([...this.processes].flatMap(({ knownServers }) => knownServers))
+    return Array.from(this.#holders()).flatMap(({ server, view }) => (known.has(server) ? [view] : []))
   }
 
   /** Something that destroys copies: what is nowhere else is excused from being in the end state. */
