@@ -87,7 +87,6 @@ export class Checkpointer {
     }
     this.#recentWrites = 0
     this.#recentBytes = 0
-    if (this.#installation !== undefined) return undefined
     this.#round ??= this.#isDue() ? this.#begin(position) : undefined
     const round = this.#round
     if (round === undefined) return undefined
@@ -106,7 +105,7 @@ export class Checkpointer {
     }
   }
 
-  /** A snapshot is being taken in: until {@link completeInstall}, nothing but that changes the state. */
+  /** A snapshot is being taken in: until {@link completeInstall}, nothing but that changes the state, so no round is due. */
   beginInstall(): void {
     const round = this.#round
     this.#round = undefined

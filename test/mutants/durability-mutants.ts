@@ -122,15 +122,6 @@ export const durabilityMutants: readonly Mutant[] = [
     replace: 'checkpoint: { position, applied: round.applied, rows: round.rows },',
   },
   {
-    name: 'a slice captured ahead of the log',
-    rule: 'R6',
-    why: 'A slice holds what is stored only with the next commit, and a crash in between leaves an effect without its cause.',
-    file: checkpointer,
-    find: 'if (this.#installation !== undefined) return undefined',
-    replace: '',
-    faults: { isLogTrimmedEarly: true, powerLossRate: 0.25 },
-  },
-  {
     name: 'what changed meanwhile is left out',
     rule: 'R6',
     why: 'A round takes note of what has changed, and forgets what the round before it did not come to.',

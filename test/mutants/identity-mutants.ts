@@ -19,7 +19,7 @@ export const identityMutants: readonly Mutant[] = [
     file: mesh,
     find: 'if (answers) throw',
     replace: 'if (answers && rival === undefined) throw',
-    faults: { twinRate: 0.06 },
+    faults: { twinRate: 0.2 },
   },
   {
     name: 'a half-open connection keeps its id',

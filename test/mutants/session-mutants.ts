@@ -109,9 +109,9 @@ export const sessionMutants: readonly Mutant[] = [
     rule: 'R9',
     why: 'One version was asked for and is lost, and so is called whatever else nobody shows, though it waits somewhere.',
     file: replica,
-    find: 'doubted.has(versionKey(version)) && !this',
-    replace: '!this',
-    ...whereThingsAreLost,
+    find: 'versions.set(name, version)',
+    replace: 'if (doubted.size === 1) versions.set(name, version)',
+    faults: { labRate: 0.2 },
   },
   {
     name: 'lost is never said',

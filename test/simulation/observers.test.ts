@@ -8,6 +8,7 @@ import { Random } from '../durability/random.ts'
 import { Chronicle, Witness } from './chronicle.ts'
 import { noFaults } from './faults.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
+import { SimulatedProcess } from './simulated-process.ts'
 import { Sometimes } from './sometimes.ts'
 import { Violations } from './violations.ts'
 import { WatchAudit } from './watch-audit.ts'
@@ -205,8 +206,19 @@ describe('an audit of a watch', () => {
     const disk = new SimulatedDisk({ time: world.time, random: world.random, observer: world, commitMs: 1 })
     world.idleDisks.set(disk, '1')
     world.durableOf(disk).push(2)
+    const other = new SimulatedProcess(world, { ...memoryServer, id: '2', port: 2 })
+    other.knownServers = ['1']
+    world.processes.add(other)
     tell(lost)
     audit.notified({ client: 1, watch: 1, kind: 'resync' }, () => {})
     expect(world.violations.found).toHaveLength(1)
   })
 })
+
+const memoryServer = {
+  incarnation: 'a',
+  durability: 'memory',
+  disk: undefined,
+  peers: [],
+  diskFailed: () => {},
+} as const

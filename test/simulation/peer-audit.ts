@@ -15,6 +15,7 @@ import type { SimulatedProcess } from './simulated-process.ts'
  *   is of that, the next is pushed. Pushes leave nothing out, and what is on its way is bounded.
  * - Where a page that was of use says that there is more, that is asked for as soon as the page is applied.
  * - While a link is theatre, what its server writes is taken from nobody else.
+ * - Nobody takes the place of a process with the same id that is there (R7).
  * - An update is dropped only where the buffer is full, and what is said to wait is what waits.
  *
  * While a snapshot is taken in, inputs are put off, and it cannot be told from outside when they have their turn. Until
@@ -30,6 +31,8 @@ export class PeerAudit {
   #pull: { readonly to: ServerId; readonly number: number; readonly sentMs: number } | undefined
   /** Whom more is to be asked of. */
   #more: ServerId | undefined
+  /** The processes that were connected last, by server, and until when. */
+  readonly #gone = new Map<ServerId, { readonly peer: Peer; readonly goneMs: number }>()
   /** Inputs that may not have had their turn; undefined while all have theirs at once. */
   #putOff: Input[] | undefined
 
@@ -105,6 +108,7 @@ export class PeerAudit {
 
   #hear(peer: Peer | undefined, message: PeerMessage): void {
     if (peer === undefined) return
+    peer.heardMs = this.#process.world.time.nowMs
     if (message.kind === 'cut') peer.show(entryOf(message.entries, this.#process.origin))
     else if (message.kind === 'link') peer.link = message.state.state
     else if (message.kind === 'pull') {
@@ -116,6 +120,7 @@ export class PeerAudit {
   #peerOf(id: ServerId, origin: Origin): Peer {
     let peer = this.#peers.get(id)
     if (peer?.origin !== origin) {
+      this.#judgeNewcomer(id, origin)
       peer = new Peer(origin)
       this.#peers.set(id, peer)
     }
@@ -123,7 +128,21 @@ export class PeerAudit {
   }
 
   #forgetIfGone(id: ServerId, peer: Peer): void {
-    if (!peer.sends && !peer.hears) this.#peers.delete(id)
+    if (peer.sends || peer.hears) return
+    this.#peers.delete(id)
+    this.#gone.set(id, { peer, goneMs: this.#process.world.time.nowMs })
+  }
+
+  /** Of two processes with one id, that which answers stays (R7). A connection that breaks does not do so in that moment. */
+  #judgeNewcomer(id: ServerId, origin: Origin): void {
+    const { world } = this.#process
+    const { peer, goneMs } = this.#gone.get(id) ?? {}
+    const { nowMs } = world.time
+    if (peer === undefined || peer.origin === origin || goneMs !== nowMs) return
+    if (nowMs - peer.heardMs > momentMs || !world.isRunning(peer.origin)) return
+    // Who has stood still finds the time of its pings over before it finds the answers.
+    if (this.#process.healthyMs() < standstillMs) return
+    this.#violate('R7', `takes in ${origin} in place of ${peer.origin}, from which it has just heard`)
   }
 
   // ── what is said ───────────────────────────────────────────────────────────────────────────────────────
@@ -320,6 +339,8 @@ class Peer {
   readonly origin: Origin
   sends = false
   hears = false
+  /** When its last message came. */
+  heardMs = 0
   link: LinkState['state'] = 'open'
   /** Up to which of this process's own updates it has shown to have. */
   shown: Timestamp = 0
@@ -351,6 +372,12 @@ function isPushed(update: Update, id: ServerId, send: Output['send']): boolean {
     ({ to, message }) => to === id && message.kind === 'updates' && message.updates.includes(update),
   )
 }
+
+/** Less than a ping waits for its answer. */
+const momentMs = 1_000
+
+/** And this is more. */
+const standstillMs = 10_000
 
 /** A pull is given up at a tick. */
 const tickMs = 50

@@ -76,6 +76,10 @@ export class World implements DiskObserver {
     this.isOnWire = random.chance(0.1)
   }
 
+  isRunning(origin: Origin): boolean {
+    return [...this.processes].some((process) => process.origin === origin && !process.isPaused)
+  }
+
   takeOperation(): boolean {
     if (this.operationsLeft === 0) return false
     this.operationsLeft--
