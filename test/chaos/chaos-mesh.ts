@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { dumpOf, type Dump } from '../durability/dump.ts'
 import type { DataFolder } from '../durability/data-folder.ts'
 import { ChaosServer } from './chaos-server.ts'
-import type { Program } from './compiled-program.ts'
+import type { Program } from '../integration/compiled-program.ts'
 import { linksOf, nameOf, type Link, type Network } from './network.ts'
 import { SharedConnection } from './shared-connection.ts'
 

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { within, type ProcessEnd } from '../integration/processes.ts'
-import type { Program } from './compiled-program.ts'
+import type { Program } from '../integration/compiled-program.ts'
 
 /**
  * One server of a mesh, over all runs of its process: its id, port and folder stay.

@@ -9,6 +9,7 @@
  * Each prints what it measured, and ends with exit code 1 where anything is not as it has to be.
  */
 import { parseArgs } from 'node:util'
+import { compileProgram } from '../integration/compiled-program.ts'
 import { stopServers } from '../integration/processes.ts'
 import { DataFolder, removeDataFolders } from './data-folder.ts'
 import { killCycles } from './kill-cycles.ts'
@@ -25,6 +26,7 @@ const trials: Readonly<Record<string, Trial>> = {
     const report = await killCycles({
       cycles: given('cycles', 200),
       seed,
+      program: await compileProgram(),
       settleMsMax: given('settle-ms', 2_000),
       told: (cycle, line) => console.log(`cycle ${cycle}: ${line}`),
     })

@@ -1,4 +1,5 @@
 import { connect } from '../../src/client/client.ts'
+import type { Program } from '../integration/compiled-program.ts'
 import { waitMsMax, within } from '../integration/processes.ts'
 import { DataFolder } from './data-folder.ts'
 import { History, updatesSince } from './history.ts'
@@ -26,6 +27,7 @@ export interface KillReport {
  * was acknowledged is lost, anything happened twice, any version names two updates, or the servers differ (R4, R6,
  * R7, R10); again and again, on the same folders.
  *
+ * @param program the sources by default, of which each start takes most of a second.
  * @param settleMsMax how long the servers may take to become equal; longer is a violation.
  * @param told is called after each cycle.
  */
@@ -33,12 +35,13 @@ export async function killCycles(options: {
   readonly cycles: number
   readonly seed: number
   readonly settleMsMax: number
+  readonly program?: Program
   readonly told?: (cycle: number, line: string) => void
 }): Promise<KillReport> {
   const { cycles, seed, settleMsMax, told = () => {} } = options
   const random = new Random(seed)
   const folder = await DataFolder.make()
-  const trio = await Trio.start(folder)
+  const trio = await Trio.start(folder, 'sync', options.program)
   const ledger = new Ledger()
   const history = new History()
   const writers = await writersFor(trio, ledger, seed)

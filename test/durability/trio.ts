@@ -1,3 +1,4 @@
+import { programFromSources, type Program } from '../integration/compiled-program.ts'
 import { freePorts, meshed, ServerProcess, type ServerStart } from '../integration/processes.ts'
 import { RawClient } from '../integration/raw-client.ts'
 import type { DataFolder } from './data-folder.ts'
@@ -14,21 +15,31 @@ export class Trio {
   readonly folder: DataFolder
   readonly ports: Readonly<Record<Id, number>>
   readonly #durability: 'sync' | 'async'
+  readonly #program: Program
   readonly #servers = new Map<Id, ServerProcess>()
   readonly #up = new Set<Id>()
   /** Whoever waits for a server that is down. */
   readonly #waits: { readonly id: Id; readonly resolve: () => void }[] = []
 
-  private constructor(folder: DataFolder, ports: Readonly<Record<Id, number>>, durability: 'sync' | 'async') {
+  private constructor(
+    folder: DataFolder,
+    ports: Readonly<Record<Id, number>>,
+    options: { readonly durability: 'sync' | 'async'; readonly program: Program },
+  ) {
     this.folder = folder
     this.ports = ports
-    this.#durability = durability
+    this.#durability = options.durability
+    this.#program = options.program
   }
 
   /** Three that run and are connected each to each. */
-  static async start(folder: DataFolder, durability: 'sync' | 'async' = 'sync'): Promise<Trio> {
+  static async start(
+    folder: DataFolder,
+    durability: 'sync' | 'async' = 'sync',
+    program: Program = programFromSources,
+  ): Promise<Trio> {
     const [one = 0, two = 0, three = 0] = await freePorts(3)
-    const trio = new Trio(folder, { 1: one, 2: two, 3: three }, durability)
+    const trio = new Trio(folder, { 1: one, 2: two, 3: three }, { durability, program })
     await Promise.all(ids.map((id) => trio.start(id)))
     await trio.meshed()
     return trio
@@ -44,6 +55,7 @@ export class Trio {
   /** Starts one and waits until it listens. */
   async start(id: Id, more: ServerStart = {}): Promise<ServerProcess> {
     const server = new ServerProcess({
+      program: this.#program,
       id,
       port: this.ports[id],
       peers: [this.ports[next[id]]],

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import ndjson from 'ndjson'
 import type { ServerEvent } from '../../src/server/narrator.ts'
 import type { Durability } from '../../src/server/options.ts'
+import { programFromSources, type Program } from './compiled-program.ts'
 
 /**
  * Real servers as child processes, for tests of the whole: started from the sources, on ports that the system
@@ -31,7 +32,7 @@ export class ServerProcess {
   constructor(start: ServerStart) {
     this.id = start.id ?? '?'
     this.#isJson = start.isJson ?? true
-    const words = [...nodeWords, 'server', ...(start.words ?? serverWords(start))]
+    const words = [...(start.program ?? programFromSources), 'server', ...(start.words ?? serverWords(start))]
     const [command, ...rest] =
       start.fileKibibytesMax === undefined
         ? [process.execPath, ...words]
@@ -221,6 +222,8 @@ export class ServerProcess {
 }
 
 export interface ServerStart {
+  /** What is run; the sources by default. */
+  readonly program?: Program
   readonly id?: string
   /** Addresses or ports of others. */
   readonly peers?: readonly (string | number)[]
@@ -347,9 +350,6 @@ const politeMsMax = 15_000
 const textKeptMax = 1 << 20
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
-const sources = fileURLToPath(new URL('../../src/tidings.ts', import.meta.url))
-/** How the sources are run, from whatever directory. */
-const nodeWords = ['--import', import.meta.resolve('tsx'), sources]
 const run = promisify(execFile)
 const running = new Set<ServerProcess>()
 

@@ -19,7 +19,7 @@ export const programFromSources: Program = [
 /** Compiles the sources as they are now into a folder that is gone when this process ends. */
 export async function compileProgram(): Promise<Program> {
   const repository = fileURLToPath(new URL('../..', import.meta.url))
-  const folder = await mkdtemp(join(tmpdir(), 'tidings-chaos-program-'))
+  const folder = await mkdtemp(join(tmpdir(), 'tidings-program-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const compiler = join(repository, 'node_modules/typescript/bin/tsc')
   await run(process.execPath, [
