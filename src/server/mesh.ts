@@ -47,9 +47,9 @@ interface Incoming {
 export class Mesh {
   readonly #self: { readonly server: ServerId; readonly origin: Origin }
   readonly #book: AddressBook
-  readonly #links = new Map<BookEntry, MeshLink>()
+  readonly #links = new Map<BookEntry, OutgoingLink>()
   /** The outgoing link in use for each server, once it has been greeted. */
-  readonly #outgoing = new Map<ServerId, MeshLink>()
+  readonly #outgoing = new Map<ServerId, OutgoingLink>()
   readonly #incoming = new Map<ServerId, Incoming>()
   /** Second connections of a server that is in `#incoming`, until it closes them. */
   readonly #spare = new Set<IncomingLink>()
@@ -322,7 +322,7 @@ export class Mesh {
   }
 
   /** A link that this server dialled has been answered. */
-  async #greeted(link: MeshLink, greeting: PeerHelloResult, isCurrent: () => boolean): Promise<void> {
+  async #greeted(link: OutgoingLink, greeting: PeerHelloResult, isCurrent: () => boolean): Promise<void> {
     const { server, origin } = greeting
     if (server === this.#self.server) throw this.#idInUse(server, this.#listening, origin)
     this.#wasAdmitted = true
@@ -355,7 +355,7 @@ export class Mesh {
   }
 
   /** A server that has come back somewhere else is not looked for where it was, unless the operator says so. */
-  #forgetOtherAddresses(server: ServerId, inUse: MeshLink): void {
+  #forgetOtherAddresses(server: ServerId, inUse: OutgoingLink): void {
     for (const [entry, link] of this.#links) {
       if (link !== inUse && entry.id === server && !entry.isConfigured) this.#forget(link)
     }
@@ -380,7 +380,7 @@ export class Mesh {
   }
 
   /** The addresses that the operator has not given, the oldest first. */
-  #told(): readonly { readonly entry: BookEntry; readonly link: MeshLink }[] {
+  #told(): readonly { readonly entry: BookEntry; readonly link: OutgoingLink }[] {
     return [...this.#links].flatMap(([entry, link]) => (entry.isConfigured ? [] : [{ entry, link }]))
   }
 
@@ -388,12 +388,12 @@ export class Mesh {
    * An address that somebody told and where nobody has ever answered is given up; whoever listens there will say so
    * itself, and is a member as before. But who is connected to nobody has nothing else to go by.
    */
-  #forgetIfTold(link: MeshLink): void {
+  #forgetIfTold(link: OutgoingLink): void {
     if (this.#outgoing.size === 0) return
     for (const told of this.#told()) if (told.link === link && !told.entry.isProven) this.#forget(link)
   }
 
-  #outgoingClosed(link: MeshLink, reason: string): void {
+  #outgoingClosed(link: OutgoingLink, reason: string): void {
     const { peer, origin } = link
     if (peer === undefined || origin === undefined || this.#outgoing.get(peer) !== link) return
     this.#outgoing.delete(peer)
@@ -404,7 +404,7 @@ export class Mesh {
   }
 
   /** One side would not have the other. */
-  #refused(link: MeshLink, { by, error, isNew }: Refusal): void {
+  #refused(link: OutgoingLink, { by, error, isNew }: Refusal): void {
     if (error.data.origin === this.#self.origin) {
       // It dialled itself, under an address that it did not know to be its own.
       this.#book.markOwn(link.address)
@@ -419,7 +419,7 @@ export class Mesh {
   }
 
   /** A link from or to another process that has this id, if there is one. */
-  #rivalOf(server: ServerId, origin: Origin): MeshLink | IncomingLink | undefined {
+  #rivalOf(server: ServerId, origin: Origin): OutgoingLink | IncomingLink | undefined {
     const links = [this.#outgoing.get(server), this.#incoming.get(server)?.link]
     return links.find((link) => link !== undefined && link.origin !== origin)
   }
@@ -429,7 +429,7 @@ export class Mesh {
    *
    * @throws ProtocolError −32006 where it does.
    */
-  async #displace(server: ServerId, rival: MeshLink | IncomingLink): Promise<void> {
+  async #displace(server: ServerId, rival: OutgoingLink | IncomingLink): Promise<void> {
     const { origin } = rival
     const answers = await rival.ping(pingTimeoutMs)
     const outgoing = this.#outgoing.get(server)
@@ -458,7 +458,7 @@ export class Mesh {
     return this.#outgoing.has(server) || this.#linksTo(server).some(({ state }) => state === 'cut')
   }
 
-  #linksTo(server: ServerId): readonly MeshLink[] {
+  #linksTo(server: ServerId): readonly OutgoingLink[] {
     return [...this.#links.values()].filter(({ knownId }) => knownId === server)
   }
 
@@ -469,7 +469,7 @@ export class Mesh {
     return { address: host === '0.0.0.0' || host === '::' ? { port } : { host, port } }
   }
 
-  #forget(link: MeshLink): void {
+  #forget(link: OutgoingLink): void {
     link.stop()
     for (const [entry, other] of this.#links) {
       if (other !== link) continue
@@ -511,10 +511,7 @@ function nameOf(known: readonly KnownServer[]): string {
   return names.toSorted().join(', ')
 }
 
-/** One outgoing link, as far as the mesh is concerned: {@link OutgoingLink}, or what stands in for it in another world. */
-export type MeshLink = Pick<OutgoingLink, keyof OutgoingLink>
-
-export type LinkFactory = (options: Omit<OutgoingLinkOptions, 'secret'>) => MeshLink
+export type LinkFactory = (options: OutgoingLinkOptions) => OutgoingLink
 
 /** An address, and the one that it may have moved to. */
 const toldPerServerMax = 2

@@ -1,39 +1,27 @@
-import { connect, type Socket } from 'node:net'
-import { performance } from 'node:perf_hooks'
-import { showAddress, type Address } from '../protocol/address.ts'
+import type { Address } from '../protocol/address.ts'
+import { showAddress } from '../protocol/address.ts'
 import type { LinkAction } from '../protocol/client-messages.ts'
-import { connectionFault } from '../protocol/connection-fault.ts'
-import { makeNonce, proofMatches, proofOf } from '../protocol/authentication.ts'
 import { nameOfCode, ProtocolError, protocolError } from '../protocol/errors.ts'
-import { encodeError, encodeResponse, parseRpcLine } from '../protocol/json-rpc.ts'
-import { peerLineBytesMax, peerOutboxBytesMax } from '../protocol/limits.ts'
-import {
-  checkChallengeResult,
-  checkPeerHelloResult,
-  encodeMembers,
-  encodePeerMessage,
-  type PeerHelloParams,
-  type PeerHelloResult,
-} from '../protocol/peer-messages.ts'
+import type { PeerHelloParams, PeerHelloResult } from '../protocol/peer-messages.ts'
+import type { Member } from '../protocol/wire-forms.ts'
 import type { LinkState, PeerMessage } from '../replica/messages.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
-import type { Member } from '../protocol/wire-forms.ts'
 import type { BookEntry } from './address-book.ts'
-import { Calls } from './calls.ts'
-import { Connection } from './connection.ts'
 import { LinkGate } from './link-gate.ts'
 
 /**
  * This server's link to one address: dials it until it answers, again whenever the connection breaks, and sends
- * on it. A heartbeat finds connections that have died without a word.
+ * on it.
  *
- * Each connection is an {@link Attempt}. At most one is current; what another one still reports is not listened to.
+ * Each connection is a {@link Wire}. At most one is current; what another one still reports is not listened to. What a
+ * wire is made of, and what the time, stands in {@link LinkSurroundings}.
  */
 export class OutgoingLink {
   readonly #entry: BookEntry
   readonly #options: OutgoingLinkOptions
+  readonly #surroundings: LinkSurroundings
   readonly #gate: LinkGate
-  #attempt: Attempt | undefined
+  #wire: Wire | undefined
   #admitted: PeerHelloResult | undefined
   #state: OutgoingLinkState = 'idle'
   /** Why the last attempt failed. */
@@ -44,19 +32,20 @@ export class OutgoingLink {
   #toldUnreached = ''
   #unsent: Extract<PeerMessage, { kind: 'updates' }>[] = []
   #failures = 0
-  #admittedMs: number | undefined
-  #retryTimer: NodeJS.Timeout | undefined
+  #admittedMs = 0
+  #cancelRetry: () => void = () => {}
 
-  constructor(options: OutgoingLinkOptions) {
+  constructor(options: OutgoingLinkOptions, surroundings: LinkSurroundings) {
     this.#entry = options.entry
     this.#options = options
+    this.#surroundings = surroundings
     this.#gate = new LinkGate({
-      pass: (message) => this.#attempt?.connection?.send(encodePeerMessage(message)),
+      pass: (message) => this.#wire?.send(message),
       startTimer: (run, delayMs) => {
-        setTimeout(() => {
+        surroundings.startTimer(() => {
           run()
           this.flush()
-        }, delayMs).unref()
+        }, delayMs)
       },
     })
   }
@@ -115,7 +104,7 @@ export class OutgoingLink {
 
   /** Gives up the connection, and dials again later. */
   disconnect(reason: string): void {
-    if (this.#attempt === undefined) return
+    if (this.#wire === undefined) return
     this.#end(reason)
     this.#retryLater(reason)
   }
@@ -130,7 +119,7 @@ export class OutgoingLink {
   admit(greeting: PeerHelloResult): void {
     this.#admitted = greeting
     this.#state = 'connected'
-    this.#admittedMs = performance.now()
+    this.#admittedMs = this.#surroundings.now()
     this.#toldUnreached = ''
   }
 
@@ -145,16 +134,16 @@ export class OutgoingLink {
   }
 
   sendMembers(members: readonly Member[]): void {
-    this.#attempt?.connection?.send(encodeMembers(members))
+    this.#wire?.sendMembers(members)
   }
 
   flush(): void {
     this.#sendUpdates()
-    this.#attempt?.connection?.flush()
+    this.#wire?.flush()
   }
 
   async ping(timeoutMs: number): Promise<boolean> {
-    return (await this.#attempt?.calls?.ping(timeoutMs)) ?? false
+    return (await this.#wire?.ping(timeoutMs)) ?? false
   }
 
   applyAction(action: LinkAction): void {
@@ -180,100 +169,53 @@ export class OutgoingLink {
 
   #dial(): void {
     this.#end('dialled anew')
-    clearTimeout(this.#retryTimer)
+    this.#cancelRetry()
     this.#state = 'connecting'
-    const socket = connect({ host: this.address.host, port: this.address.port })
-    const giveUp = setTimeout(() => socket.destroy(new Error('no answer')), connectTimeoutMs)
-    const attempt: Attempt = {
-      socket,
-      connection: undefined,
-      calls: undefined,
-      heartbeat: undefined,
-      isProven: this.#options.secret === undefined,
-    }
-    this.#attempt = attempt
-    socket.once('close', () => clearTimeout(giveUp))
-    socket.once('connect', () => {
-      clearTimeout(giveUp)
-      if (attempt === this.#attempt) this.#converse(attempt)
-    })
-    socket.on('error', (error) => {
-      if (attempt.connection !== undefined) return
-      if (attempt === this.#attempt) this.#tellUnreached(connectionFault(error))
-      this.#lost(attempt, connectionFault(error))
-    })
-  }
-
-  #converse(attempt: Attempt): void {
-    const calls = new Calls((line) => {
-      connection.send(line)
-      connection.flush()
-    })
-    const connection = new Connection(attempt.socket, {
-      limits: {
-        lineBytesMax: peerLineBytesMax,
-        // The replica bounds what is on its way; this is the net below it.
-        stalledBytes: peerOutboxBytesMax,
-        outboxBytesMax: peerOutboxBytesMax,
+    const wire = this.#surroundings.dial(this.address, {
+      connected: () => {
+        if (wire === this.#wire) void this.#greet(wire)
       },
-      events: {
-        line: (line) => this.#read(line.text, attempt, { connection, calls }),
-        unreadable: (error) => connection.destroy(error.message),
-        ended: () => {
-          connection.end(undefined, 'connection closed')
-          this.#lost(attempt, 'connection closed')
-        },
-        stalled: () => {},
-        drained: () => {},
-        closed: (reason) => this.#lost(attempt, reason),
+      unreached: (reason) => {
+        if (wire === this.#wire) this.#tellUnreached(reason)
+        this.#lost(wire, reason)
       },
+      dismissed: (error) => this.#dismissed(wire, error),
+      closed: (reason) => this.#lost(wire, reason),
     })
-    attempt.connection = connection
-    attempt.calls = calls
-    this.#greet(attempt, { connection, calls }).catch((error: unknown) => {
-      if (attempt !== this.#attempt) return
-      const reason = error instanceof Error ? error.message : String(error)
-      if (error instanceof RefusedByThem) this.#refusedByThem(attempt, error.answer)
-      else if (error instanceof ProtocolError) this.#refused('us', error)
-      connection.destroy(reason)
-    })
-  }
-
-  /** What the other side says on this connection: answers, now and then a ping, and why it closes. */
-  #read(text: string, attempt: Attempt, { connection, calls }: Conversation): void {
-    const line = parseRpcLine(text, { sender: 'server' })
-    for (const message of line.isBatch ? line.messages : [line.message]) {
-      if (message.kind === 'response' && message.id === null && 'error' in message.outcome) {
-        this.#dismissed(attempt, connection, message.outcome.error)
-      } else if (message.kind === 'response') {
-        calls.settle(message)
-      } else if (message.kind === 'request') {
-        const unknown = protocolError('unknownMethod', 'only peer.ping is answered in this direction')
-        connection.send(
-          message.method === 'peer.ping' ? encodeResponse(message.id, {}) : encodeError(unknown, message.id),
-        )
-        connection.flush()
-      }
-    }
+    this.#wire = wire
   }
 
   /** An error that answers nothing is the other side's last word: why it closes. */
-  #dismissed(attempt: Attempt, connection: Connection, error: ProtocolError): void {
-    connection.end(undefined, error.message)
-    if (attempt !== this.#attempt) return
+  #dismissed(wire: Wire, error: ProtocolError): void {
+    if (wire !== this.#wire) return
     const isFarewell = nameOfCode(error.code) === 'shuttingDown'
-    if (!isFarewell) this.#tellRefusalByThem(attempt, error)
-    this.#lost(attempt, error.message)
+    if (!isFarewell) this.#tellRefusalByThem(wire, error)
+    this.#lost(wire, error.message)
   }
 
-  #refusedByThem(attempt: Attempt, error: ProtocolError): void {
+  async #greet(wire: Wire): Promise<void> {
+    const isCurrent = (): boolean => wire === this.#wire && wire.isOpen
+    try {
+      const greeting = await wire.greet(this.#options.hello)
+      if (!isCurrent()) return
+      await this.#options.greeted(greeting, isCurrent)
+      if (isCurrent() && this.#admitted !== undefined) wire.watchOver()
+    } catch (error) {
+      if (wire !== this.#wire) return
+      if (error instanceof RefusedByThem) this.#refusedByThem(wire, error.answer)
+      else if (error instanceof ProtocolError) this.#refused('us', error)
+      wire.destroy(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  #refusedByThem(wire: Wire, error: ProtocolError): void {
     this.#state = 'refused'
-    this.#tellRefusalByThem(attempt, error)
+    this.#tellRefusalByThem(wire, error)
   }
 
   /** What somebody says who has not shown to know the secret is no word of this mesh, and nothing follows from it. */
-  #tellRefusalByThem(attempt: Attempt, error: ProtocolError): void {
-    if (attempt.isProven) this.#tellRefusal('them', error)
+  #tellRefusalByThem(wire: Wire, error: ProtocolError): void {
+    if (wire.isProven) this.#tellRefusal('them', error)
     else {
       const where = showAddress(this.address)
       const message = `${where} has not shown to know this mesh's secret, and says: ${error.message}`
@@ -299,58 +241,30 @@ export class OutgoingLink {
     this.#options.unreached(reason)
   }
 
-  async #greet(attempt: Attempt, { connection, calls }: Conversation): Promise<void> {
-    const token = await this.#prove(calls)
-    attempt.isProven = true
-    const hello = { ...this.#options.hello(), ...(token === undefined ? {} : { token }) }
-    const greeting = checkPeerHelloResult(await ask(calls, 'peer.hello', hello))
-    const isCurrent = (): boolean => attempt === this.#attempt && connection.isOpen
-    if (!isCurrent()) return
-    await this.#options.greeted(greeting, isCurrent)
-    if (!isCurrent() || this.#admitted === undefined) return
-    attempt.heartbeat = setInterval(() => beat({ connection, calls }), heartbeatMs)
-  }
-
-  /** Shows that both sides know the secret, before anything else is said. @returns this side's proof. */
-  async #prove(calls: Calls): Promise<string | undefined> {
-    const { secret } = this.#options
-    if (secret === undefined) return undefined
-    const nonce = makeNonce()
-    const answer = checkChallengeResult(await ask(calls, 'challenge', { nonce }))
-    const nonces = { caller: nonce, responder: answer.nonce }
-    if (!proofMatches(answer.proof, { secret, role: 'server', nonces })) {
-      throw protocolError('notAuthorised', `${showAddress(this.address)} does not know this mesh's secret`)
-    }
-    return proofOf({ secret, role: 'peer', nonces })
-  }
-
   /** Ends the connection, and dials no more until somebody says so. */
   #rest(state: 'cut' | 'standby' | 'stopped', reason: string): void {
-    clearTimeout(this.#retryTimer)
+    this.#cancelRetry()
     this.#state = state
     this.#end(reason)
   }
 
-  /** The current attempt has failed or its connection has closed; of another one it is no news. */
-  #lost(attempt: Attempt, reason: string): void {
-    if (attempt !== this.#attempt) return
+  /** The current connection could not be made, or has closed; of another one it is no news. */
+  #lost(wire: Wire, reason: string): void {
+    if (wire !== this.#wire) return
     this.#end(reason)
     this.#retryLater(reason)
   }
 
-  /** Ends the current attempt, if there is one, and tells the mesh where it had been admitted. */
+  /** Ends the current connection, if there is one, and tells the mesh where it had been admitted. */
   #end(reason: string): void {
-    const attempt = this.#attempt
-    if (attempt === undefined) return
-    this.#attempt = undefined
-    clearInterval(attempt.heartbeat)
-    attempt.calls?.abandon(reason)
-    if (attempt.connection === undefined) attempt.socket.destroy()
-    else attempt.connection.end(undefined, reason)
+    const wire = this.#wire
+    if (wire === undefined) return
+    this.#wire = undefined
+    wire.end(reason)
     this.#unsent = []
     this.#gate.reset()
     if (this.#admitted === undefined) return
-    if (performance.now() - (this.#admittedMs ?? 0) > stableMs) {
+    if (this.#surroundings.now() - this.#admittedMs > stableMs) {
       // A link that breaks as soon as it is up is a failure too, and is not dialled ten times a second.
       this.#failures = 0
       this.#toldRefusal = ''
@@ -366,9 +280,10 @@ export class OutgoingLink {
     const { isConfigured, isProven } = this.#entry
     const isSeldom = !isConfigured && this.#failures >= unreachableAfter
     const backoffMs = Math.min(isSeldom ? seldomRetryMsMax : retryMsMax, retryMsMin * 2 ** this.#failures++)
-    clearTimeout(this.#retryTimer)
+    this.#cancelRetry()
     // Half of it at random, so that servers that lost each other at once do not dial in step.
-    this.#retryTimer = setTimeout(() => this.#dial(), backoffMs * (0.5 + Math.random() / 2))
+    const delayMs = backoffMs * (0.5 + this.#surroundings.random() / 2)
+    this.#cancelRetry = this.#surroundings.startTimer(() => this.#dial(), delayMs)
     if (!isProven && this.#failures >= unreachableAfter) this.#options.unreachable()
   }
 }
@@ -408,27 +323,60 @@ export interface OutgoingLinkOptions {
   readonly unreached: (reason: string) => void
   /** It has been dialled many times, and nobody who could be admitted has ever answered. */
   readonly unreachable: () => void
-  readonly secret?: string | undefined
+}
+
+/** What a link is made of: sockets and a clock in a process, and something else in another world. */
+export interface LinkSurroundings {
+  /** Begins to connect. Of what comes of it nothing is told before this has returned. */
+  readonly dial: (address: Address, events: WireEvents) => Wire
+  /** @returns what cancels it. */
+  readonly startTimer: (run: () => void, delayMs: number) => () => void
+  /** Milliseconds on any clock that does not fall. */
+  readonly now: () => number
+  /** From 0 to below 1. */
+  readonly random: () => number
 }
 
 /** One connection of a link, from its dialling to its end. */
-interface Attempt {
-  readonly socket: Socket
-  /** Both undefined until the socket is connected. */
-  connection: Connection | undefined
-  calls: Calls | undefined
-  heartbeat: NodeJS.Timeout | undefined
+export interface Wire {
+  /** Whether it is connected, and neither side has closed it. */
+  readonly isOpen: boolean
   /** Whether the other side has shown to know the secret, or need not. */
-  isProven: boolean
+  readonly isProven: boolean
+  /**
+   * Says who this server is.
+   *
+   * @param hello is asked when that is about to be said.
+   * @throws RefusedByThem where the other side answers with an error, ProtocolError where its answer is none, and any
+   *   other error where it does not answer.
+   */
+  greet(hello: () => PeerHelloParams): Promise<PeerHelloResult>
+  /** From now on, ends the connection when the other side has died without a word. */
+  watchOver(): void
+  send(message: PeerMessage): void
+  sendMembers(members: readonly Member[]): void
+  /** What has been sent leaves. */
+  flush(): void
+  /** @returns whether the other side is there. */
+  ping(timeoutMs: number): Promise<boolean>
+  /** Closes it; nothing more is told of it. */
+  end(reason: string): void
+  /** Closes it without a word to the other side, and tells that. */
+  destroy(reason: string): void
 }
 
-interface Conversation {
-  readonly connection: Connection
-  readonly calls: Calls
+/** What becomes of a {@link Wire}. */
+export interface WireEvents {
+  readonly connected: () => void
+  /** It could not be connected. */
+  readonly unreached: (reason: string) => void
+  /** The other side has told why it closes. */
+  readonly dismissed: (error: ProtocolError) => void
+  readonly closed: (reason: string) => void
 }
 
 /** The other side has answered with an error; every other error of a greeting is this side's objection. */
-class RefusedByThem extends Error {
+export class RefusedByThem extends Error {
   override readonly name = 'RefusedByThem'
   readonly answer: ProtocolError
 
@@ -438,25 +386,6 @@ class RefusedByThem extends Error {
   }
 }
 
-async function ask(calls: Calls, method: string, params: object): Promise<unknown> {
-  try {
-    return await calls.call(method, params, greetingTimeoutMs)
-  } catch (error) {
-    throw error instanceof ProtocolError ? new RefusedByThem(error) : error
-  }
-}
-
-/** Only silence ends a link: a slow one may take long to bring an answer, while what was sent before it moves. */
-function beat({ connection, calls }: Conversation): void {
-  if (connection.idleMs() > heartbeatTimeoutMs) connection.destroy('it no longer answers')
-  else if (!connection.hasUnsent) void calls.ping(heartbeatTimeoutMs)
-}
-
-const connectTimeoutMs = 3_000
-const greetingTimeoutMs = 5_000
-const heartbeatMs = 1_000
-/** Long enough for a busy server on a busy machine; a server that is stopped for longer is gone for now. */
-const heartbeatTimeoutMs = 5_000
 const retryMsMin = 100
 /** So many attempts in a row take about half a second. */
 const unreachedAfter = 3

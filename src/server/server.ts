@@ -16,6 +16,7 @@ import type { Mesh } from './mesh.ts'
 import type { Narrator, ServerEvent } from './narrator.ts'
 import type { ServerOptions } from './options.ts'
 import { OutgoingLink } from './outgoing-link.ts'
+import { socketSurroundings } from './socket-wire.ts'
 import type { ReplicaLoop } from './replica-loop.ts'
 import { ServerCore } from './server-core.ts'
 
@@ -100,7 +101,7 @@ export class Server {
           if (typeof source === 'number') this.#sessions.get(source)?.relieve()
           else for (const session of this.#sessions.values()) if (session.source === source) session.relieve()
         },
-        dial: (linkOptions) => new OutgoingLink({ ...linkOptions, secret: options.secret }),
+        dial: (linkOptions) => new OutgoingLink(linkOptions, socketSurroundings(options.secret)),
         idRefused: (error) => this.#fail(new ServerError(error.message, { cause: error })),
         tell: (event) => this.#narrator.tell(event),
         tellStep: (events) => this.#narrator.tellStep(events),

@@ -40,6 +40,23 @@ export const identityMutants: readonly Mutant[] = [
     workload: { durabilities: ['memory', 'async'], hopChance: 0.3 },
   },
   {
+    name: 'a broken link is not dialled again',
+    rule: 'R8',
+    why: 'Whoever loses a connection waits for the other side to dial, which does the same.',
+    file: 'src/server/outgoing-link.ts',
+    find: 'if (wire !== this.#wire) return\n    this.#end(reason)\n    this.#retryLater(reason)',
+    replace: 'if (wire !== this.#wire) return\n    this.#end(reason)',
+    faults: { disconnectRate: 0.3 },
+  },
+  {
+    name: 'updates of one turn leave in the wrong order',
+    rule: 'R8',
+    why: 'They share a frame, into which the last is put first.',
+    file: 'src/server/outgoing-link.ts',
+    find: 'updates: messages.flatMap(',
+    replace: 'updates: messages.toReversed().flatMap(',
+  },
+  {
     name: 'a release turns the order round',
     rule: 'R8',
     why: 'What was held last is let go first.',

@@ -6,6 +6,7 @@ import { Mesh, type IncomingLink } from '../../src/server/mesh.ts'
 import { Narrator, type ServerEvent } from '../../src/server/narrator.ts'
 import { OutgoingLink } from '../../src/server/outgoing-link.ts'
 import { Server } from '../../src/server/server.ts'
+import { socketSurroundings } from '../../src/server/socket-wire.ts'
 import type { Address } from '../../src/protocol/address.ts'
 import type { Member } from '../../src/protocol/wire-forms.ts'
 import type { KnownServer } from '../../src/storage/store.ts'
@@ -285,7 +286,7 @@ class ToldLink extends OutgoingLink {
   readonly #options: ConstructorParameters<typeof OutgoingLink>[0]
 
   constructor(options: ConstructorParameters<typeof OutgoingLink>[0]) {
-    super(options)
+    super(options, socketSurroundings(undefined))
     this.#options = options
   }
 

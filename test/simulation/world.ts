@@ -315,13 +315,13 @@ export class World implements DiskObserver {
   }
 
   /** A server was refused because its id is taken: by a process that answers, or did so a moment ago (R7). */
-  observeIdRefused(process: SimulatedProcess, taken: Origin): void {
+  observeIdRefused(refused: Origin, taken: Origin): void {
     this.sometimes('id refused')
     const other = [...this.processes].find(({ origin }) => origin === taken)
     const silentMs = other === undefined ? this.time.nowMs - (this.endedMs.get(taken) ?? 0) : other.pausedMs()
     if (silentMs <= refusalMsMax) return
     const since = `which has not answered for ${Math.round(silentMs)} ms`
-    this.violations.add('R7', `${process.origin} was refused because of ${taken}, ${since}`)
+    this.violations.add('R7', `${refused} was refused because of ${taken}, ${since}`)
   }
 
   /** A session was told what is lost, and has forgotten that; and nothing else (R9). */
