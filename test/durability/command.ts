@@ -8,7 +8,7 @@
  *
  * Each prints what it measured, and ends with exit code 1 where anything is not as it has to be.
  */
-import { parseArgs } from 'node:util'
+import { runCommand, UsageError, wholeNumber } from '../command-words.ts'
 import { compileProgram } from '../integration/compiled-program.ts'
 import { stopServers } from '../integration/processes.ts'
 import { DataFolder, removeDataFolders } from './data-folder.ts'
@@ -18,7 +18,7 @@ import { restarts } from './restarts.ts'
 import { stalledWatchers } from './stalled-watchers.ts'
 
 /** @returns what was found wrong, in words. */
-type Trial = (given: (name: string, byDefault: number) => number) => Promise<readonly string[]>
+type Trial = (given: (name: keyof typeof flags, byDefault: number) => number) => Promise<readonly string[]>
 
 const trials: Readonly<Record<string, Trial>> = {
   'kill-cycles': async (given) => {
@@ -93,17 +93,32 @@ function mebi(bytes: number): string {
   return `${Math.round(bytes / 2 ** 20)} MiB`
 }
 
-async function run(argv: readonly string[]): Promise<number> {
-  const [name = '', ...words] = argv
-  const trial = Object.hasOwn(trials, name) ? trials[name] : undefined
-  if (trial === undefined) {
-    console.error(`there is no trial "${name}"; there is ${Object.keys(trials).join(', ')}`)
-    return 2
-  }
-  const { values } = parseArgs({ args: words, options: flags })
-  const given = (flag: string, byDefault: number): number => {
-    const text = values[flag as keyof typeof values]
-    return text === undefined ? byDefault : Number(text)
+const flags = {
+  cycles: { type: 'string' },
+  seed: { type: 'string' },
+  'settle-ms': { type: 'string' },
+  writes: { type: 'string' },
+  restarts: { type: 'string' },
+  watchers: { type: 'string' },
+  keys: { type: 'string' },
+  'value-bytes': { type: 'string' },
+} as const
+
+const help = `what durability is worth, with real processes and real disks
+
+  kill-cycles       --cycles N (200)  --seed N (1)  --settle-ms N (2000)
+  relay             --writes N (100)
+  restarts          --restarts N (1000)
+  stalled-watchers  --watchers N (1000)  --writes N (10000)  --keys N (64)  --value-bytes N (4096)
+`
+
+async function run(
+  trial: Trial,
+  values: Partial<Readonly<Record<keyof typeof flags, string | undefined>>>,
+): Promise<number> {
+  const given = (flag: keyof typeof flags, byDefault: number): number => {
+    const text = values[flag]
+    return text === undefined ? byDefault : wholeNumber(flag, text)
   }
   try {
     const violations = await trial(given)
@@ -116,15 +131,14 @@ async function run(argv: readonly string[]): Promise<number> {
   }
 }
 
-const flags = {
-  cycles: { type: 'string' },
-  seed: { type: 'string' },
-  'settle-ms': { type: 'string' },
-  writes: { type: 'string' },
-  restarts: { type: 'string' },
-  watchers: { type: 'string' },
-  keys: { type: 'string' },
-  'value-bytes': { type: 'string' },
-} as const
-
-process.exitCode = await run(process.argv.slice(2))
+const [name = '', ...words] = process.argv.slice(2)
+process.exitCode = await runCommand(name === '--help' ? [name] : words, {
+  help,
+  flags,
+  run: (values) => {
+    const trial = Object.hasOwn(trials, name) ? trials[name] : undefined
+    if (trial === undefined)
+      throw new UsageError(`there is no trial "${name}"; there is ${Object.keys(trials).join(', ')}`)
+    return run(trial, values)
+  },
+})

@@ -12,9 +12,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { runCommand, UsageError, wholeNumber } from '../command-words.ts'
 import { GatewayFuzz } from './gateway-fuzz.ts'
 import { RecordFuzz } from './record-fuzz.ts'
 import { StoredFolder } from './stored-folder.ts'
@@ -138,24 +138,42 @@ function ms(time: number): string {
   return `${time.toFixed(1)} ms`
 }
 
-const { values } = parseArgs({
-  options: {
-    frames: { type: 'string' },
-    tcp: { type: 'string' },
-    folders: { type: 'string' },
-    files: { type: 'string' },
-    seed: { type: 'string', default: '1' },
+const help = `fuzz: spoiled messages and records, for whoever has to refuse them
+
+  --frames N    the gateway, and a replica behind it, in this process (200000, where nothing else is asked for)
+  --tcp N       so many to a real server, over many connections
+  --folders N   so many folders with spoiled records
+  --files N     so many files with a spoiled beginning, in a process of its own
+  --seed N      decides what is spoiled, and how (1)
+`
+
+const flags = {
+  frames: { type: 'string' },
+  tcp: { type: 'string' },
+  folders: { type: 'string' },
+  files: { type: 'string' },
+  seed: { type: 'string' },
+} as const
+
+process.exitCode = await runCommand(process.argv.slice(2), {
+  help,
+  flags,
+  run: async (values) => {
+    const seed = wholeNumber('seed', values.seed ?? '1')
+    const names = Object.keys(runs) as (keyof typeof runs)[]
+    const isAny = names.some((name) => values[name] !== undefined)
+    const counts = isAny ? values : { frames: '200000' }
+    try {
+      for (const name of names) {
+        const count = counts[name]
+        if (count !== undefined) await runs[name](wholeNumber(name, count), seed)
+      }
+    } catch (error) {
+      if (error instanceof UsageError) throw error
+      console.log('VIOLATION:', error)
+      return 1
+    }
+    console.log('ok')
+    return 0
   },
 })
-const names = Object.keys(runs) as (keyof typeof runs)[]
-if (names.every((name) => values[name] === undefined)) values.frames = '200000'
-try {
-  for (const name of names) {
-    const count = values[name]
-    if (count !== undefined) await runs[name](Number(count), Number(values.seed))
-  }
-  console.log('ok')
-} catch (error) {
-  console.log('VIOLATION:', error)
-  process.exitCode = 1
-}

@@ -8,7 +8,7 @@
  * It prints what found each of them out, and ends with exit code 1 where one was not, or does not fit the sources.
  */
 import { writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
+import { runCommand, UsageError, wholeNumber } from '../command-words.ts'
 import { allMutants } from './all-mutants.ts'
 import { CompiledSources } from './compiled-sources.ts'
 import { hunt, type Catch } from './hunt.ts'
@@ -22,23 +22,16 @@ const help = `mutants: wrong protocols, each of which the simulator has to find 
   --record        notes the seeds that kill, for the suite, which tries those first
 `
 
-async function run(argv: readonly string[]): Promise<number> {
-  const { values } = parseArgs({ args: [...argv], options: flags })
-  if (values.help === true) {
-    console.log(help)
-    return 0
-  }
-  const seedCount = Number(values.seeds ?? 500)
-  const atOnce = Number(values['at-once'] ?? 2)
-  if (!(seedCount >= 1 && atOnce >= 1)) {
-    console.error('--seeds and --at-once take whole numbers from 1')
-    return 2
-  }
+async function run(values: {
+  readonly only?: string | undefined
+  readonly seeds?: string | undefined
+  readonly 'at-once'?: string | undefined
+  readonly record?: boolean | undefined
+}): Promise<number> {
+  const seedCount = wholeNumber('seeds', values.seeds ?? '500')
+  const atOnce = wholeNumber('at-once', values['at-once'] ?? '2')
   const mutants = allMutants.filter(({ name }) => name.includes(values.only ?? ''))
-  if (mutants.length === 0) {
-    console.error(`no mutant has "${values.only}" in its name`)
-    return 2
-  }
+  if (mutants.length === 0) throw new UsageError(`no mutant has "${values.only}" in its name`)
   const sources = await CompiledSources.compile()
   try {
     const stale = sources.stale(mutants)
@@ -66,7 +59,6 @@ const flags = {
   seeds: { type: 'string' },
   'at-once': { type: 'string' },
   record: { type: 'boolean' },
-  help: { type: 'boolean' },
 } as const
 
 function rowOf({ mutant, outcome, ms }: Catch): string {
@@ -121,4 +113,4 @@ function shortened(what: string): string {
 
 const shownMax = 160
 
-process.exitCode = await run(process.argv.slice(2))
+process.exitCode = await runCommand(process.argv.slice(2), { help, flags, run })

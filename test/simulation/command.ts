@@ -11,7 +11,8 @@
  */
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { parseArgs } from 'node:util'
+import type { parseArgs } from 'node:util'
+import { runCommand, UsageError, wholeNumber } from '../command-words.ts'
 import { faultNames, noFaults, type Faults } from './faults.ts'
 import { runSeeds } from './seed-runner.ts'
 import { shrink, wordsFor } from './shrink.ts'
@@ -19,38 +20,37 @@ import { simulate, type RunOptions } from './simulation.ts'
 import { rareStates, Sometimes } from './sometimes.ts'
 import type { Workload } from './workload.ts'
 
-type Given = ReturnType<typeof parse>
+const help = `simulate: servers, clients and faults from a seed, all of it judged
 
-function parse(argv: readonly string[]) {
-  return parseArgs({
-    args: [...argv],
-    options: {
-      seed: { type: 'string' },
-      seeds: { type: 'string' },
-      from: { type: 'string' },
-      threads: { type: 'string' },
-      faults: { type: 'string' },
-      operations: { type: 'string' },
-      servers: { type: 'string' },
-      clients: { type: 'string' },
-      watchers: { type: 'string' },
-      history: { type: 'string' },
-      trace: { type: 'boolean' },
-      twice: { type: 'boolean' },
-    },
-  }).values
-}
+  --seed N        one run, and what was drawn for it (1); a run that breaks a rule is made smaller
+  --trace         everything that happens in it
+  --history FILE  what its clients saw, for the checker
+  --seeds N       so many runs, on all processors
+  --from N        the first of them (1)
+  --threads N     so many at a time
+  --twice         each run again, and its trace compared
+  --faults LIST   a=1,b=true: these and no others; or none. There are
+                  ${faultNames.join(', ')}
+  --operations N, --servers N, --clients N, --watchers N
+                  in place of what the seed would draw
+`
 
-class UsageError extends Error {
-  override readonly name = 'UsageError'
-}
+const flags = {
+  seed: { type: 'string' },
+  seeds: { type: 'string' },
+  from: { type: 'string' },
+  threads: { type: 'string' },
+  faults: { type: 'string' },
+  operations: { type: 'string' },
+  servers: { type: 'string' },
+  clients: { type: 'string' },
+  watchers: { type: 'string' },
+  history: { type: 'string' },
+  trace: { type: 'boolean' },
+  twice: { type: 'boolean' },
+} as const
 
-function wholeNumber(name: string, text: string): number {
-  const number = Number(text)
-  if (!Number.isSafeInteger(number) || number < 0)
-    throw new UsageError(`--${name} is "${text}", and is to be a whole number`)
-  return number
-}
+type Given = ReturnType<typeof parseArgs<{ options: typeof flags }>>['values']
 
 function faultsOf(text: string): Faults {
   const given: Record<string, number | boolean> = {}
@@ -166,23 +166,11 @@ function repeated(given: Given): string {
   return words.join('')
 }
 
-async function run(argv: readonly string[]): Promise<number> {
-  try {
-    const given = parse(argv)
-    if (
-      given.seeds !== undefined &&
-      (given.trace === true || given.history !== undefined || given.seed !== undefined)
-    ) {
-      throw new UsageError('--seed, --trace and --history are for one run, and --seeds is for many')
-    }
-    if (given.seeds !== undefined) return await runMany(wholeNumber('seeds', given.seeds), given)
-    return await runOne(wholeNumber('seed', given.seed ?? '1'), given)
-  } catch (error) {
-    const isUsage = error instanceof UsageError || (error instanceof TypeError && 'code' in error)
-    if (!isUsage) throw error
-    console.error(error.message)
-    return 2
-  }
+async function run(given: Given): Promise<number> {
+  if (given.seeds === undefined) return await runOne(wholeNumber('seed', given.seed ?? '1'), given)
+  if (given.trace === true || given.history !== undefined || given.seed !== undefined)
+    throw new UsageError('--seed, --trace and --history are for one run, and --seeds is for many')
+  return await runMany(wholeNumber('seeds', given.seeds), given)
 }
 
-process.exitCode = await run(process.argv.slice(2))
+process.exitCode = await runCommand(process.argv.slice(2), { help, flags, run })
