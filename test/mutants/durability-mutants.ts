@@ -74,6 +74,15 @@ export const durabilityMutants: readonly Mutant[] = [
     workload: { durabilities: ['async'] },
   },
   {
+    name: 'stopped before the disk is done',
+    rule: 'R6',
+    why: 'Whoever is told to stop ends while its last commits are under way.',
+    file: 'src/server/replica-loop.ts',
+    find: 'await this.#commits?.finish()',
+    replace: '',
+    faults: { stopRate: 0.3 },
+  },
+  {
     name: 'replayed from the wrong position',
     rule: 'R6',
     why: 'The first update after a checkpoint is taken to be in it.',

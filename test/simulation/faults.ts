@@ -24,6 +24,8 @@ export interface Faults {
   readonly partitionRate: number
   /** A link goes down and up again, many times in a row. Per link. */
   readonly flapRate: number
+  /** A process is told to stop, and does so in order: what has arrived is stored and answered first. Per server. */
+  readonly stopRate: number
   /** A process ends; what its disk has been given becomes durable, and the answers never leave. Per server. */
   readonly crashRate: number
   /** A process ends, and some of what its disk has been given, or all, is lost. Per server. */
@@ -65,6 +67,7 @@ const rates = {
   blackHoleRate: 0.05,
   partitionRate: 0.4,
   flapRate: 0.05,
+  stopRate: 0.1,
   crashRate: 0.25,
   powerLossRate: 0.25,
   wipeRate: 0.06,

@@ -133,13 +133,21 @@ export class Nemesis {
     }
     const pending = disk?.pending ?? 0
     const isMachineGone = random.chance(0.2)
-    if (this.#comes(faults.crashRate))
+    if (this.#comes(faults.stopRate)) this.#stop(slot)
+    else if (this.#comes(faults.crashRate))
       this.#crash(slot, () => slot.crash({ keptCommits: pending, isMachineGone }))
     else if (this.#comes(faults.powerLossRate)) {
       const keptCommits = random.between(0, pending)
       this.#crash(slot, () => slot.crash({ keptCommits, isMachineGone }))
     } else if (this.#comes(faults.wipeRate)) this.#crash(slot, () => slot.wipe())
     else if (this.#comes(faults.restoreRate)) this.#crash(slot, () => slot.restore())
+  }
+
+  #stop(slot: ServerSlot): void {
+    slot.stop(() => {
+      if (this.#isOver) slot.start()
+      else this.#later(10, 1_500, () => slot.start())
+    })
   }
 
   /** Ends a process, and starts it again some time later. */

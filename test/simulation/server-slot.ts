@@ -77,6 +77,25 @@ export class ServerSlot {
     })
   }
 
+  /** Tells the process to stop. @param ended is called when it has, unless something else has ended it before. */
+  stop(ended: () => void): void {
+    const process = this.#process
+    if (process === undefined) return
+    this.#world.trace(() => `server ${this.id} is told to stop`)
+    void process.stop().then(() => {
+      if (this.#process !== process) return
+      const pending = process.disk?.pending ?? 0
+      if (pending > 0)
+        this.#world.violations.add(
+          'R6',
+          `${process.origin} has stopped, and ${pending} commits are under way`,
+        )
+      this.#world.sometimes('a server stopped in order')
+      this.crash({ keptCommits: 0, isMachineGone: false })
+      ended()
+    })
+  }
+
   /** Its disk is gone, and it gets an empty one. */
   wipe(): void {
     this.crash({ keptCommits: 0, isMachineGone: false })

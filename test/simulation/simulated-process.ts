@@ -50,6 +50,7 @@ export class SimulatedProcess {
   readonly #incoming = new Map<PeerConnection, IncomingLink>()
   readonly #diskFailed: () => void
   #isAlive = true
+  #isStopping = false
   #nextClient: ClientId = 1
   #nextRequest = 1
   /** What is to happen when it goes on; undefined while it runs. */
@@ -164,6 +165,14 @@ export class SimulatedProcess {
     this.#deferred = undefined
     this.#troubledMs = this.world.time.nowMs
     for (const run of deferred) this.whenRunning(run)
+  }
+
+  /** It takes no more, and stores and releases what has come; then it says goodbye to its peers. */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    this.world.network.stopListening(this.port, this)
+    await this.core.loop.stop()
+    if (this.#isAlive) this.core.mesh.stop()
   }
 
   /** The process ends without a word. */
@@ -430,11 +439,13 @@ export class SimulatedProcess {
   }
 
   #tick(): void {
+    if (this.#isStopping) return
     this.core.loop.push({ kind: 'tick', nowMs: Math.round(this.world.time.nowMs) })
     this.in(tickMs, () => this.#tick())
   }
 
   #beat(): void {
+    if (this.#isStopping) return
     this.core.mesh.beat()
     // Nobody has number 0; what is answered is looked at where every step is.
     this.core.loop.push({ kind: 'request', client: 0, id: 0, request: { method: 'status' } })

@@ -46,6 +46,7 @@ export const rareStates = [
   'a start replayed a log after a checkpoint',
   'a start found what no answer had told of',
   'a power loss took commits along',
+  'a server stopped in order',
   'a commit failed, and its process ended',
   'an asynchronous disk lost a suffix',
   // identities (R7)
