@@ -30,7 +30,7 @@ export interface CheckpointSource {
  * stands at P. Until then the one before stands, and replaying the log from there covers what the slices lack.
  *
  * Taking in a snapshot (R8) ends in a checkpoint too. From its beginning on, what the last checkpoint lacks is staged
- * beside what the snapshot brings, and no slice is captured: the state in memory is then ahead of the log.
+ * beside what the snapshot brings. No round begins meanwhile, as nothing changes: the state in memory is ahead of the log.
  *
  * Invariants:
  * - What a slice captures is at the position that its records say, at or after P, and in the same commit as the

@@ -137,7 +137,8 @@ export const durabilityMutants: readonly Mutant[] = [
     file: checkpointer,
     find: 'this.#installation = new Capture(dirty, round?.capture)',
     replace: 'this.#installation = new Capture(dirty)',
-    faults: { isLogTrimmedEarly: true, powerLossRate: 0.25 },
+    faults: { isLogTrimmedEarly: true, crashRate: 0.25, partitionRate: 0.4 },
+    workload: { durabilities: ['sync'], keys: 150, skew: 1 },
   },
   {
     name: 'rows left out of a checkpoint',

@@ -82,6 +82,7 @@ export class ServerSlot {
     const process = this.#process
     if (process === undefined) return
     this.#world.trace(() => `server ${this.id} is told to stop`)
+    this.#world.time.settleSoon()
     void process.stop().then(() => {
       if (this.#process !== process) return
       const pending = process.disk?.pending ?? 0
