@@ -247,9 +247,9 @@ export class PeerAudit {
       reached[fact.originIndex] = Math.max(reached[fact.originIndex] ?? 0, fact.sequence)
     }
     if (page.more) return
-    const late = new Set(persist.map(({ update }) => update))
+    const late = new Set(persist.map(({ update }) => chronicle.find(update)))
     for (const fact of chronicle.between(reached, this.#process.witness.view)) {
-      if (late.has(fact.update)) continue
+      if (late.has(fact)) continue
       this.#violate('R8', `answers a pull to the end, and leaves out ${nameOf(fact.update)}`)
       return
     }
