@@ -111,7 +111,8 @@ export const sessionMutants: readonly Mutant[] = [
     file: replica,
     find: 'versions.set(name, version)',
     replace: 'if (doubted.size === 1) versions.set(name, version)',
-    faults: { labRate: 0.2 },
+    faults: { crashRate: 0.25, oneWayCutRate: 0.3, delayRate: 1, stopRate: 0, isBufferSmall: false },
+    workload: { durabilities: ['memory'], hopChance: 0.3, servers: 4, patienceMs: 600 },
   },
   {
     name: 'lost is never said',

@@ -164,6 +164,7 @@ export class PeerAudit {
     this.#judgeMore(input, output)
     if (input.kind === 'message' && input.message.kind === 'page') this.#judgeDetours(input.from, output)
     this.#noteWaiting(output)
+    this.#judgeWaking(output)
     this.#judgeWaiting(input, output)
   }
 
@@ -300,6 +301,19 @@ export class PeerAudit {
           break
         default:
       }
+    }
+  }
+
+  /** What all causes of are there waits no longer. */
+  #judgeWaking({ persist, more }: Output): void {
+    if (more || persist.length === 0 || this.#waiting.size === 0) return
+    const { chronicle } = this.#process.world
+    const { view } = this.#process.witness
+    for (const { update } of this.#waiting.values()) {
+      const fact = chronicle.find(update)
+      if (fact === undefined || !fact.past.every((count, index) => (view[index] ?? 0) >= count)) continue
+      this.#violate('R3', `has all that ${nameOf(update)} needs, and lets it wait`)
+      return
     }
   }
 
