@@ -27,7 +27,7 @@ export class PeerAudit {
   /** What waits, with its size. */
   readonly #waiting = new Map<string, { readonly update: Update; readonly bytes: number }>()
   #waitingBytes = 0
-  /** The pull that was sent last. */
+  /** The pull that was sent last, and when, by the clock of its ticks. */
   #pull: { readonly to: ServerId; readonly number: number; readonly sentMs: number } | undefined
   /** Whom more is to be asked of. */
   #more: ServerId | undefined
@@ -198,13 +198,13 @@ export class PeerAudit {
   }
 
   #judgeMore(input: Input, output: Output): void {
-    const { time, timing } = this.#process.world
+    const { timing } = this.#process.world
     if (input.kind === 'linkDown' || input.kind === 'peerSilent') this.#pull = this.#more = undefined
     else if (input.kind === 'message' && input.message.kind === 'link') this.#pull = this.#more = undefined
     else if (input.kind === 'message' && input.message.kind === 'page') {
       const isAwaited =
         input.message.pull === this.#pull?.number &&
-        time.nowMs - this.#pull.sentMs < timing.pullTimeoutMs - tickMs
+        this.#process.clockMs - this.#pull.sentMs < timing.pullTimeoutMs - tickMs
       const isFruitful = output.events.some(({ kind }) => kind === 'pulled')
       const isToGoOn = isAwaited && isFruitful && input.message.more
       // A pull that came twice is answered twice, and awaited once.
@@ -214,7 +214,7 @@ export class PeerAudit {
     }
     for (const { to, message } of output.send) {
       if (message.kind !== 'pull') continue
-      this.#pull = { to, number: message.pull, sentMs: time.nowMs }
+      this.#pull = { to, number: message.pull, sentMs: this.#process.clockMs }
       if (to === this.#more) this.#more = undefined
     }
     if (output.more || this.#more === undefined) return
@@ -223,8 +223,11 @@ export class PeerAudit {
 
   #judgeWindow(id: ServerId, { pushed }: Peer, updates: readonly Update[]): void {
     const { pushedBytesMax } = this.#process.world.limits
-    const bytes = [...pushed, ...updates].reduce((sum, update) => sum + sizeOf(update), 0)
-    if (pushed.length === 0 || bytes <= pushedBytesMax) return
+    if (pushed.length === 0) return
+    let bytes = 0
+    for (const update of pushed) bytes += sizeOf(update)
+    for (const update of updates) bytes += sizeOf(update)
+    if (bytes <= pushedBytesMax) return
     this.#violate('R8', `has ${bytes} bytes of pushes on their way to ${id}, more than ${pushedBytesMax}`)
   }
 
@@ -372,7 +375,9 @@ class Peer {
   show(timestamp: Timestamp): void {
     this.shown = Math.max(this.shown, timestamp)
     this.reached = Math.max(this.reached, timestamp)
-    this.pushed = this.pushed.filter((update) => update.timestamp > this.shown)
+    const [first] = this.pushed
+    if (first !== undefined && first.timestamp <= this.shown)
+      this.pushed = this.pushed.filter((update) => update.timestamp > this.shown)
   }
 
   push(updates: readonly Update[]): void {

@@ -49,7 +49,7 @@ export class SimulatedLink extends OutgoingLink {
   override send(message: PeerMessage): void {
     if (!this.#process.isAlive) return
     if (this.peer !== undefined) this.#process.observeSent(this.peer, message)
-    if (this.linkState.state !== 'cut') this.#audit.sent(message)
+    if (message.kind === 'updates' && this.linkState.state !== 'cut') this.#audit.sent(message)
     super.send(message)
   }
 
@@ -86,8 +86,8 @@ class OrderAudit {
   /** The timestamps of the own updates that are in the link, in the order in which they were pushed. */
   #inLink: number[] = []
 
-  sent(message: PeerMessage): void {
-    if (message.kind === 'updates') for (const { timestamp } of message.updates) this.#inLink.push(timestamp)
+  sent({ updates }: Extract<PeerMessage, { kind: 'updates' }>): void {
+    for (const { timestamp } of updates) this.#inLink.push(timestamp)
   }
 
   /** @returns what is wrong, in words. */
