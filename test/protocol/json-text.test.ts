@@ -2,6 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ProtocolError } from '../../src/protocol/errors.ts'
 import { findInText, parseJsonText, showPath } from '../../src/protocol/json-text.ts'
+import { processorMs } from '../processor-time.ts'
 import { comesBack, jsonTexts, numberTexts, rulesBroken } from './json-oracle.ts'
 import { refusalBy, thrownBy } from './refusal.ts'
 
@@ -213,14 +214,7 @@ describe('the check of JSON text', () => {
     for (const make of hostile) {
       const bestOf = (size: number): number => {
         const text = make(size)
-        // What this process used of the processor: how busy the machine is otherwise makes no difference.
-        const times = Array.from({ length: 5 }, () => {
-          const before = process.cpuUsage()
-          findInText(text, depthMax)
-          const { user, system } = process.cpuUsage(before)
-          return (user + system) / 1000
-        })
-        return Math.min(...times)
+        return processorMs(() => findInText(text, depthMax))
       }
       for (let warm = 0; warm < 30; warm++) bestOf(1_000)
       // 32 times the text: 32 times the time if linear, 1,000 if quadratic.
