@@ -5,11 +5,12 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** @throws UsageError */
-export function wholeNumber(name: string, text: string): number {
+/** @throws UsageError where it is none, or less than the least that makes sense. */
+export function wholeNumber(name: string, text: string, least = 0): number {
   const number = Number(text)
-  if (text.trim() === '' || !Number.isSafeInteger(number) || number < 0)
-    throw new UsageError(`--${name} is "${text}", and is to be a whole number`)
+  const from = least === 0 ? '' : ` from ${least}`
+  if (text.trim() === '' || !Number.isSafeInteger(number) || number < least)
+    throw new UsageError(`--${name} is "${text}", and is to be a whole number${from}`)
   return number
 }
 
@@ -40,7 +41,8 @@ export async function runCommand<const Flags extends NonNullable<ParseArgsConfig
   }
 }
 
-type Values<Flags extends NonNullable<ParseArgsConfig['options']>> = ReturnType<
+/** What is given by words with these flags. */
+export type Values<Flags extends NonNullable<ParseArgsConfig['options']>> = ReturnType<
   typeof parseArgs<{ options: Flags }>
 >['values']
 

@@ -78,10 +78,11 @@ export function parseJsonUnchecked(text: string): unknown {
 }
 
 function refusal(text: string, finding: TextFinding): ProtocolError {
-  const { id, path } = { id: idOf(text), path: showPath(finding.path) }
-  if (finding.rule !== 'count')
-    return protocolError('invalidParams', findingError(finding).message, { path, id })
-  return protocolError('tooLarge', `the line ${finding.message}`, { data: { containersMax }, id })
+  const id = idOf(text)
+  if (finding.rule === 'count')
+    return protocolError('tooLarge', `the line ${finding.message}`, { data: { containersMax }, id })
+  const path = showPath(finding.path)
+  return protocolError('invalidParams', findingError(finding).message, { path, id })
 }
 
 /**

@@ -1046,7 +1046,7 @@ const examinedEntriesMax = 20_000
 
 const nothing: Cut = new Map()
 
-/** Who waits for a version that looks lost: of all such that it waits for, the first. */
+/** Who waits for versions that look lost. */
 interface Doubt {
   /** Keys of the versions that were asked for. */
   readonly doubted: ReadonlySet<string>

@@ -326,12 +326,13 @@ export class Mesh {
     const { server, origin } = greeting
     if (server === this.#self.server) throw this.#idInUse(server, this.#listening, origin)
     this.#wasAdmitted = true
-    for (;;) {
-      // Looked at last in the very moment in which the link is taken into use.
-      const rival = this.#rivalOf(server, origin)
-      if (rival === undefined) break
+    // Looked for last in the very moment in which the link is taken into use.
+    for (
+      let rival = this.#rivalOf(server, origin);
+      rival !== undefined;
+      rival = this.#rivalOf(server, origin)
+    )
       await this.#displace(server, rival)
-    }
     if (!isCurrent()) return
     link.identify(server)
     this.#book.addMember(server)

@@ -386,6 +386,15 @@ export class RefusedByThem extends Error {
   }
 }
 
+/** How long a {@link Wire} takes at most to be connected. */
+export const connectTimeoutMs = 3_000
+/** How long the other side may take for each answer of {@link Wire.greet}. */
+export const greetingTimeoutMs = 5_000
+/** How often a wire that is watched over is looked after. */
+export const heartbeatMs = 1_000
+/** Long enough for a busy server on a busy machine; a server that is stopped for longer is gone for now. */
+export const heartbeatTimeoutMs = 5_000
+
 const retryMsMin = 100
 /** So many attempts in a row take about half a second. */
 const unreachedAfter = 3

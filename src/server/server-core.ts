@@ -109,6 +109,12 @@ export interface CoreSurroundings {
   readonly now: () => number
 }
 
+/** How often its replica is to be told the time: so that a changed cut is told "at most a moment" later (R8). */
+export const tickMs = 50
+
+/** How often {@link Mesh.beat} is to be called, and whoever else looks now and then after what it is connected to. */
+export const beatMs = 1_000
+
 /** A replica as the store has it, and how its loop goes on storing. */
 function recover(
   configuration: Configuration,

@@ -18,7 +18,7 @@ import type { ServerOptions } from './options.ts'
 import { OutgoingLink } from './outgoing-link.ts'
 import { socketSurroundings } from './socket-wire.ts'
 import type { ReplicaLoop } from './replica-loop.ts'
-import { ServerCore } from './server-core.ts'
+import { beatMs, ServerCore, tickMs } from './server-core.ts'
 
 /** The server cannot start or go on; the message says why and what to try. Exit code 5. */
 export class ServerError extends Error {
@@ -147,7 +147,7 @@ export class Server {
     const address: Address = { host, port: bound.port }
     this.#narrator.tell({ kind: 'listening', address: showAddress(address), server, origin: this.#origin })
     this.#tellNotices()
-    this.#timers = [setInterval(() => this.#tick(), tickMs), setInterval(() => this.#beat(), 1_000)]
+    this.#timers = [setInterval(() => this.#tick(), tickMs), setInterval(() => this.#beat(), beatMs)]
     this.#tick()
     this.#mesh.start(address, { peers, remembered: this.#storage?.store.addresses ?? [] })
     return address
@@ -297,9 +297,6 @@ export class Server {
 
 /** Clients are counted when they show to be clients; peers must find room beside them. */
 const connectionsMax = clientConnectionsMax + membersMax
-
-/** Often enough that a changed cut is told "at most a moment" later (R8). */
-const tickMs = 50
 
 /** Unique among all starts of all processes with one id: 50 random bits. */
 function newIncarnation(): string {

@@ -18,7 +18,16 @@ import type { Member } from '../protocol/wire-forms.ts'
 import type { PeerMessage } from '../replica/messages.ts'
 import { Calls } from './calls.ts'
 import { Connection } from './connection.ts'
-import { RefusedByThem, type LinkSurroundings, type Wire, type WireEvents } from './outgoing-link.ts'
+import {
+  connectTimeoutMs,
+  greetingTimeoutMs,
+  heartbeatMs,
+  heartbeatTimeoutMs,
+  RefusedByThem,
+  type LinkSurroundings,
+  type Wire,
+  type WireEvents,
+} from './outgoing-link.ts'
 
 /** What the links of a process are made of. @param secret that both sides have to know, if there is one. */
 export function socketSurroundings(secret: string | undefined): LinkSurroundings {
@@ -196,9 +205,3 @@ interface Conversation {
   readonly connection: Connection
   readonly calls: Calls
 }
-
-const connectTimeoutMs = 3_000
-const greetingTimeoutMs = 5_000
-const heartbeatMs = 1_000
-/** Long enough for a busy server on a busy machine; a server that is stopped for longer is gone for now. */
-const heartbeatTimeoutMs = 5_000

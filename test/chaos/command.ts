@@ -8,9 +8,9 @@
  */
 import { rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { chalkFor } from '../../src/terminal/colour.ts'
 import { reportOf } from '../../src/check/report.ts'
+import { runCommand, UsageError, type Values } from '../command-words.ts'
 import { removeDataFolders } from '../durability/data-folder.ts'
 import { runChaos, type ChaosOptions, type ChaosReport } from './chaos.ts'
 import { killServers } from './chaos-server.ts'
@@ -37,22 +37,9 @@ const help = `chaos: real servers, disks and clients under faults, recorded and 
   --drop-cuts      sessions forget what they have seen when they move: must be found out
 `
 
-async function run(argv: readonly string[]): Promise<number> {
-  const values = valuesOf(argv)
-  if (typeof values === 'string') {
-    console.error(values)
-    return 2
-  }
-  if (values.help === true) {
-    console.log(help)
-    return 0
-  }
-  const options = optionsFrom(values)
-  if (typeof options === 'string') {
-    console.error(options)
-    return 2
-  }
-  if (values.network === 'namespaces' && values.among === undefined) {
+async function run(given: Values<typeof flags>, argv: readonly string[]): Promise<number> {
+  const options = optionsFrom(given)
+  if (given.network === 'namespaces' && given.among === undefined) {
     const self = fileURLToPath(import.meta.url)
     const code = await runAmongNamespaces(options.servers, (prefix) => [
       ...process.execArgv,
@@ -78,7 +65,7 @@ async function run(argv: readonly string[]): Promise<number> {
     for (const line of reportOf(verdict, report.historyPath, paint)) console.log(line)
     for (const violation of report.violations) console.log(`VIOLATION: ${violation}`)
     const isGood = verdict.ok && report.violations.length === 0
-    if (isGood && values.history === undefined) await rm(report.historyPath, { force: true })
+    if (isGood && given.history === undefined) await rm(report.historyPath, { force: true })
     else console.log(`the history is in ${report.historyPath}`)
     if (!isGood) console.log(`run again: npm run chaos -- ${againWords(argv, options.seed).join(' ')}`)
     console.log(isGood ? 'ok' : `${report.violations.length + verdict.found} violations`)
@@ -109,29 +96,17 @@ const flags = {
   sessions: { type: 'string' },
   'settle-ms': { type: 'string' },
   'drop-cuts': { type: 'boolean' },
-  help: { type: 'boolean' },
 } as const
-
-type Values = ReturnType<typeof parseArgs<{ options: typeof flags }>>['values']
 
 type Options = Omit<ChaosOptions, 'program' | 'network'> & { readonly amongNamespaces?: string }
 
-/** @returns what is wrong with the words, where anything is. */
-function valuesOf(argv: readonly string[]): Values | string {
-  try {
-    return parseArgs({ args: [...argv], options: flags }).values
-  } catch (error) {
-    if (error instanceof TypeError) return error.message
-    throw error
-  }
-}
-
-/** @returns what is wrong with the flags, in words, where anything is. */
-function optionsFrom(values: Values): Options | string {
+/** @throws UsageError where anything is wrong with the flags. */
+function optionsFrom(values: Values<typeof flags>): Options {
   const names = ['seed', 'operations', 'seconds', 'servers', 'round', 'sessions', 'settle-ms'] as const
   for (const name of names) {
     const text = values[name]
-    if (text !== undefined && !/^\d+$/.test(text)) return `--${name} takes a whole number, not "${text}"`
+    if (text !== undefined && !/^\d+$/.test(text))
+      throw new UsageError(`--${name} takes a whole number, not "${text}"`)
   }
   const numbers = {
     seed: Number(values.seed ?? 1),
@@ -142,13 +117,15 @@ function optionsFrom(values: Values): Options | string {
     rawSessions: Number(values.sessions ?? 48),
     settleMsMax: Number(values['settle-ms'] ?? 30_000),
   }
-  if (numbers.servers < 2) return '--servers takes 2 or more: alone, a server has nobody to differ from'
+  if (numbers.servers < 2)
+    throw new UsageError('--servers takes 2 or more: alone, a server has nobody to differ from')
   const faults = values.faults?.split(',').filter((name) => name !== '') ?? byDefault()
   const unknown = faults.find((name) => !Object.hasOwn(faultKinds, name))
-  if (unknown !== undefined) return `there is no fault "${unknown}"; there is ${allFaultKinds.join(', ')}`
+  if (unknown !== undefined)
+    throw new UsageError(`there is no fault "${unknown}"; there is ${allFaultKinds.join(', ')}`)
   const { network = 'proxies', among } = values
   if (network !== 'proxies' && network !== 'namespaces') {
-    return `there is no network "${network}"; there are proxies and namespaces`
+    throw new UsageError(`there is no network "${network}"; there are proxies and namespaces`)
   }
   return {
     ...numbers,
@@ -194,4 +171,5 @@ for (const [signal, code] of [
   })
 }
 
-process.exitCode = await run(process.argv.slice(2))
+const words = process.argv.slice(2)
+process.exitCode = await runCommand(words, { help, flags, run: (given) => run(given, words) })

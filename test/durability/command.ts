@@ -8,7 +8,7 @@
  *
  * Each prints what it measured, and ends with exit code 1 where anything is not as it has to be.
  */
-import { runCommand, UsageError, wholeNumber } from '../command-words.ts'
+import { runCommand, UsageError, wholeNumber, type Values } from '../command-words.ts'
 import { compileProgram } from '../integration/compiled-program.ts'
 import { stopServers } from '../integration/processes.ts'
 import { DataFolder, removeDataFolders } from './data-folder.ts'
@@ -112,10 +112,7 @@ const help = `what durability is worth, with real processes and real disks
   stalled-watchers  --watchers N (1000)  --writes N (10000)  --keys N (64)  --value-bytes N (4096)
 `
 
-async function run(
-  trial: Trial,
-  values: Partial<Readonly<Record<keyof typeof flags, string | undefined>>>,
-): Promise<number> {
+async function run(trial: Trial, values: Values<typeof flags>): Promise<number> {
   const given = (flag: keyof typeof flags, byDefault: number): number => {
     const text = values[flag]
     return text === undefined ? byDefault : wholeNumber(flag, text)

@@ -14,8 +14,8 @@ export type Id = (typeof ids)[number]
 export class Trio {
   readonly folder: DataFolder
   readonly ports: Readonly<Record<Id, number>>
-  readonly #durability: 'sync' | 'async'
-  readonly #program: Program
+  /** What all of them are started with. */
+  readonly #common: Pick<ServerStart, 'durability' | 'program'>
   readonly #servers = new Map<Id, ServerProcess>()
   readonly #up = new Set<Id>()
   /** Whoever waits for a server that is down. */
@@ -24,12 +24,11 @@ export class Trio {
   private constructor(
     folder: DataFolder,
     ports: Readonly<Record<Id, number>>,
-    options: { readonly durability: 'sync' | 'async'; readonly program: Program },
+    common: Pick<ServerStart, 'durability' | 'program'>,
   ) {
     this.folder = folder
     this.ports = ports
-    this.#durability = options.durability
-    this.#program = options.program
+    this.#common = common
   }
 
   /** Three that run and are connected each to each. */
@@ -55,12 +54,11 @@ export class Trio {
   /** Starts one and waits until it listens. */
   async start(id: Id, more: ServerStart = {}): Promise<ServerProcess> {
     const server = new ServerProcess({
-      program: this.#program,
       id,
       port: this.ports[id],
       peers: [this.ports[next[id]]],
       data: this.folder.at(id),
-      durability: this.#durability,
+      ...this.#common,
       ...more,
     })
     this.#servers.set(id, server)

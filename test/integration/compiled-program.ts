@@ -1,10 +1,6 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, symlink, writeFile } from 'node:fs/promises'
-import { rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { compileProject } from '../compiled-project.ts'
 
 /** The words after `node` that run the command `tidings`. */
 export type Program = readonly string[]
@@ -16,22 +12,7 @@ export const programFromSources: Program = [
   fileURLToPath(new URL('../../src/tidings.ts', import.meta.url)),
 ]
 
-/** Compiles the sources as they are now into a folder that is gone when this process ends. */
+/** The command, compiled from the sources as they are now. */
 export async function compileProgram(): Promise<Program> {
-  const repository = fileURLToPath(new URL('../..', import.meta.url))
-  const folder = await mkdtemp(join(tmpdir(), 'tidings-program-'))
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  const compiler = join(repository, 'node_modules/typescript/bin/tsc')
-  await run(process.execPath, [
-    compiler,
-    '-p',
-    join(repository, 'tsconfig.build.json'),
-    '--outDir',
-    join(folder, 'dist'),
-  ])
-  await writeFile(join(folder, 'package.json'), '{"type":"module"}\n')
-  await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
-  return [join(folder, 'dist/tidings.js')]
+  return [join(await compileProject('tsconfig.build.json'), 'tidings.js')]
 }
-
-const run = promisify(execFile)

@@ -8,7 +8,7 @@
  * It prints what found each of them out, and ends with exit code 1 where one was not, or does not fit the sources.
  */
 import { writeFile } from 'node:fs/promises'
-import { runCommand, UsageError, wholeNumber } from '../command-words.ts'
+import { runCommand, UsageError, wholeNumber, type Values } from '../command-words.ts'
 import { allMutants } from './all-mutants.ts'
 import { CompiledSources } from './compiled-sources.ts'
 import { hunt, type Catch } from './hunt.ts'
@@ -22,14 +22,9 @@ const help = `mutants: wrong protocols, each of which the simulator has to find 
   --record        notes the seeds that kill, for the suite, which tries those first
 `
 
-async function run(values: {
-  readonly only?: string | undefined
-  readonly seeds?: string | undefined
-  readonly 'at-once'?: string | undefined
-  readonly record?: boolean | undefined
-}): Promise<number> {
-  const seedCount = wholeNumber('seeds', values.seeds ?? '500')
-  const atOnce = wholeNumber('at-once', values['at-once'] ?? '2')
+async function run(values: Values<typeof flags>): Promise<number> {
+  const seedCount = wholeNumber('seeds', values.seeds ?? '500', 1)
+  const atOnce = wholeNumber('at-once', values['at-once'] ?? '2', 1)
   const mutants = allMutants.filter(({ name }) => name.includes(values.only ?? ''))
   if (mutants.length === 0) throw new UsageError(`no mutant has "${values.only}" in its name`)
   const sources = await CompiledSources.compile()

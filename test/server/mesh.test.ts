@@ -4,7 +4,7 @@ import { invalidParams } from '../../src/protocol/errors.ts'
 import type { Input } from '../../src/replica/input.ts'
 import { Mesh, type IncomingLink } from '../../src/server/mesh.ts'
 import { Narrator, type ServerEvent } from '../../src/server/narrator.ts'
-import { OutgoingLink } from '../../src/server/outgoing-link.ts'
+import { OutgoingLink, type OutgoingLinkOptions } from '../../src/server/outgoing-link.ts'
 import { Server } from '../../src/server/server.ts'
 import { socketSurroundings } from '../../src/server/socket-wire.ts'
 import type { Address } from '../../src/protocol/address.ts'
@@ -136,7 +136,7 @@ describe('R8: addresses', () => {
     stage.start({ peers: [local(port)] })
     const unreached = (): readonly ServerEvent[] => stage.events.filter(({ kind }) => kind === 'unreached')
     await stage.until(() => unreached().length > 0)
-    const dialled = stage.dialled
+    const dialled = stage.links.length
     await startServer('2', port)
     await stage.until(() => stage.inputs.some(({ kind }) => kind === 'linkUp'))
     expect(dialled).toBe(1)
@@ -207,7 +207,6 @@ class MeshStage {
   readonly inputs: Input[] = []
   readonly events: ServerEvent[] = []
   readonly kept: (readonly KnownServer[])[] = []
-  dialled = 0
   readonly links: ToldLink[] = []
   readonly #givingUp: (() => void)[] = []
   readonly #looks = new Set<() => void>()
@@ -219,7 +218,6 @@ class MeshStage {
       step: (input) => this.#note(this.inputs, input),
       tell: (event) => this.#note(this.events, event),
       dial: (options) => {
-        this.dialled++
         const { entry, unreachable } = options
         this.#givingUp.push(() => {
           if (!entry.isProven) unreachable()
@@ -283,9 +281,9 @@ class MeshStage {
 /** A link that notes what it tells of other servers, and can be answered by a server that is not there. */
 class ToldLink extends OutgoingLink {
   readonly told: Member[] = []
-  readonly #options: ConstructorParameters<typeof OutgoingLink>[0]
+  readonly #options: OutgoingLinkOptions
 
-  constructor(options: ConstructorParameters<typeof OutgoingLink>[0]) {
+  constructor(options: OutgoingLinkOptions) {
     super(options, socketSurroundings(undefined))
     this.#options = options
   }

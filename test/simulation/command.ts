@@ -11,8 +11,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import type { parseArgs } from 'node:util'
-import { runCommand, UsageError, wholeNumber } from '../command-words.ts'
+import { runCommand, UsageError, wholeNumber, type Values } from '../command-words.ts'
 import { faultNames, noFaults, type Faults } from './faults.ts'
 import { runSeeds } from './seed-runner.ts'
 import { shrink, wordsFor } from './shrink.ts'
@@ -50,7 +49,7 @@ const flags = {
   twice: { type: 'boolean' },
 } as const
 
-type Given = ReturnType<typeof parseArgs<{ options: typeof flags }>>['values']
+type Given = Values<typeof flags>
 
 function faultsOf(text: string): Faults {
   const given: Record<string, number | boolean> = {}

@@ -1,9 +1,11 @@
+import { pingTimeoutMs } from '../../src/protocol/limits.ts'
 import { entryOf } from '../../src/replica/cut.ts'
 import type { Input } from '../../src/replica/input.ts'
 import type { LinkState, PeerMessage } from '../../src/replica/messages.ts'
 import type { Output } from '../../src/replica/output.ts'
 import { sizeOf, type Update } from '../../src/replica/update.ts'
 import type { Origin, ServerId, Timestamp, Version } from '../../src/replica/version.ts'
+import { tickMs } from '../../src/server/server-core.ts'
 import { covers, nameOf, type View } from './chronicle.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 
@@ -79,26 +81,18 @@ export class PeerAudit {
         peer.reached = peer.shown
         return
       }
-      case 'linkDown': {
-        const peer = this.#peers.get(input.peer)
-        if (peer?.origin !== input.origin) return
-        peer.sends = false
-        this.#forgetIfGone(input.peer, peer)
+      case 'linkDown':
+        this.#lose(input, 'sends')
         return
-      }
       case 'peerHeard': {
         const peer = this.#peerOf(input.peer, input.origin)
         peer.hears = true
         peer.link = 'open'
         return
       }
-      case 'peerSilent': {
-        const peer = this.#peers.get(input.peer)
-        if (peer?.origin !== input.origin) return
-        peer.hears = false
-        this.#forgetIfGone(input.peer, peer)
+      case 'peerSilent':
+        this.#lose(input, 'hears')
         return
-      }
       case 'message':
         this.#hear(this.#peers.get(input.from), input.message)
         return
@@ -127,7 +121,13 @@ export class PeerAudit {
     return peer
   }
 
-  #forgetIfGone(id: ServerId, peer: Peer): void {
+  #lose(
+    { peer: id, origin }: { readonly peer: ServerId; readonly origin: Origin },
+    direction: 'sends' | 'hears',
+  ): void {
+    const peer = this.#peers.get(id)
+    if (peer?.origin !== origin) return
+    peer[direction] = false
     if (peer.sends || peer.hears) return
     this.#peers.delete(id)
     this.#gone.set(id, { peer, goneMs: this.#process.world.time.nowMs })
@@ -139,7 +139,7 @@ export class PeerAudit {
     const { peer, goneMs } = this.#gone.get(id) ?? {}
     const { nowMs } = world.time
     if (peer === undefined || peer.origin === origin || goneMs !== nowMs) return
-    if (nowMs - peer.heardMs > momentMs || !world.isRunning(peer.origin)) return
+    if (nowMs - peer.heardMs > pingTimeoutMs || !world.isRunning(peer.origin)) return
     // Who has stood still finds the time of its pings over before it finds the answers.
     if (this.#process.healthyMs() < standstillMs) return
     this.#violate('R7', `takes in ${origin} in place of ${peer.origin}, from which it has just heard`)
@@ -199,11 +199,13 @@ export class PeerAudit {
 
   #judgeMore(input: Input, output: Output): void {
     const { timing } = this.#process.world
-    if (input.kind === 'linkDown' || input.kind === 'peerSilent') this.#pull = this.#more = undefined
-    else if (input.kind === 'message' && input.message.kind === 'link') this.#pull = this.#more = undefined
+    const isLinkNews = input.kind === 'message' && input.message.kind === 'link'
+    if (input.kind === 'linkDown' || input.kind === 'peerSilent' || isLinkNews)
+      this.#pull = this.#more = undefined
     else if (input.kind === 'message' && input.message.kind === 'page') {
       const isAwaited =
         input.message.pull === this.#pull?.number &&
+        // It is given up at a tick.
         this.#process.clockMs - this.#pull.sentMs < timing.pullTimeoutMs - tickMs
       const isFruitful = output.events.some(({ kind }) => kind === 'pulled')
       const isToGoOn = isAwaited && isFruitful && input.message.more
@@ -392,11 +394,5 @@ function isPushed(update: Update, id: ServerId, send: Output['send']): boolean {
   )
 }
 
-/** Less than a ping waits for its answer. */
-const momentMs = 1_000
-
-/** And this is more. */
+/** Far more than a ping waits for its answer. */
 const standstillMs = 10_000
-
-/** A pull is given up at a tick. */
-const tickMs = 50

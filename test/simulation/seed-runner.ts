@@ -1,11 +1,6 @@
-import { execFile } from 'node:child_process'
-import { rmSync } from 'node:fs'
-import { mkdtemp, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
+import { compileProject } from '../compiled-project.ts'
 import type { SeedOrder, SeedTally } from './seed-worker.ts'
 
 /**
@@ -21,7 +16,8 @@ export async function runSeeds(options: {
   readonly told: (tally: SeedTally) => void
 }): Promise<void> {
   const { from, count, threads, order, told } = options
-  const script = await compiledWorker()
+  const compiled = await compileProject('test/simulation/tsconfig.json')
+  const script = join(compiled, 'test/simulation/seed-worker.js')
   let next = from
   const end = from + count
   async function work(): Promise<void> {
@@ -54,19 +50,6 @@ function answerTo(worker: Worker, order: SeedOrder): Promise<SeedTally> {
     })
     worker.postMessage(order)
   })
-}
-
-/** Compiles the simulator as it is now, into a folder that is gone when this process ends. */
-async function compiledWorker(): Promise<string> {
-  const repository = fileURLToPath(new URL('../..', import.meta.url))
-  const folder = await mkdtemp(join(tmpdir(), 'tidings-simulator-'))
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  const compiler = join(repository, 'node_modules/typescript/bin/tsc')
-  const project = join(repository, 'test/simulation/tsconfig.json')
-  await promisify(execFile)(process.execPath, [compiler, '-p', project, '--outDir', folder])
-  await writeFile(join(folder, 'package.json'), '{"type":"module"}\n')
-  await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
-  return join(folder, 'test/simulation/seed-worker.js')
 }
 
 /** Some seconds of work: so that threads end at about the same time. */

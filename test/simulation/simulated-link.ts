@@ -11,6 +11,10 @@ import type { Member } from '../../src/protocol/wire-forms.ts'
 import type { PeerMessage } from '../../src/replica/messages.ts'
 import type { Origin } from '../../src/replica/version.ts'
 import {
+  connectTimeoutMs,
+  greetingTimeoutMs,
+  heartbeatMs,
+  heartbeatTimeoutMs,
   OutgoingLink,
   RefusedByThem,
   type OutgoingLinkOptions,
@@ -106,7 +110,10 @@ class OrderAudit {
   }
 }
 
-/** One connection that a process has dialled over the simulated network, in place of a socket. */
+/**
+ * One connection that a process has dialled over the simulated network, in place of a socket. It takes the times of one, but for
+ * that of a refused connection, which the network takes.
+ */
 class SimulatedWire implements Wire {
   readonly isProven = true
   readonly #process: SimulatedProcess
@@ -229,9 +236,3 @@ function decoded(text: string): PeerMessage {
     throw new Error(`no message: ${text}`)
   return call
 }
-
-/** As in a process, but for the time of a refused connection, which the network takes. */
-const connectTimeoutMs = 3_000
-const greetingTimeoutMs = 5_000
-const heartbeatMs = 1_000
-const heartbeatTimeoutMs = 5_000

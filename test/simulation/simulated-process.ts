@@ -1,5 +1,5 @@
 import { ProtocolError } from '../../src/protocol/errors.ts'
-import { protocolVersion } from '../../src/protocol/limits.ts'
+import { protocolVersion, silentLinkMs } from '../../src/protocol/limits.ts'
 import type { PeerHelloParams, PeerHelloResult } from '../../src/protocol/peer-messages.ts'
 import type { Member } from '../../src/protocol/wire-forms.ts'
 import type { Cut } from '../../src/replica/cut.ts'
@@ -14,7 +14,7 @@ import {
   type Version,
 } from '../../src/replica/version.ts'
 import type { IncomingLink } from '../../src/server/mesh.ts'
-import { ServerCore } from '../../src/server/server-core.ts'
+import { beatMs, ServerCore, tickMs } from '../../src/server/server-core.ts'
 import type { Store } from '../../src/storage/store.ts'
 import { covers, Witness, type View } from './chronicle.ts'
 import { PeerAudit } from './peer-audit.ts'
@@ -460,8 +460,3 @@ export class SimulatedProcess {
 }
 
 const host = '127.0.0.1'
-
-/** As in a process. */
-const tickMs = 50
-const beatMs = 1_000
-const silentLinkMs = 10_000

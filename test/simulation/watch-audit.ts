@@ -122,13 +122,10 @@ export class WatchAudit {
 
   /** Whether it has been told all that a view has, as far as it concerns it. */
   missingOf(view: View): string | undefined {
-    for (const fact of this.#world.chronicle.between(
-      view,
-      this.#world.chronicle.viewOf(this.#cut ?? new Map()),
-    )) {
-      return `a word that ${nameOf(fact.update)} is lost`
-    }
-    for (const fact of this.#world.chronicle.between(this.#bookmark, view)) {
+    const { chronicle } = this.#world
+    const [lost] = chronicle.between(view, chronicle.viewOf(this.#cut ?? new Map()))
+    if (lost !== undefined) return `a word that ${nameOf(lost.update)} is lost`
+    for (const fact of chronicle.between(this.#bookmark, view)) {
       if (this.#concerns(fact) && !this.#isKnown(fact) && !this.#isOverwritten(fact, view))
         return nameOf(fact.update)
     }
