@@ -120,25 +120,34 @@ export function encodeResult(
   }
 }
 
-/** The line that tells a watcher. */
-export function encodeNotification(notification: Notification): string {
+/** A line in parts, of which some are bytes that are part of other lines, too. */
+export type LineParts = readonly (string | Buffer)[]
+
+/** The line that tells a watcher. What is long in it, and the same for all watchers of a prefix, is there once. */
+export function encodeNotification(notification: Notification): LineParts {
   const { watch } = notification
   switch (notification.kind) {
-    case 'update':
-      return `{"jsonrpc":"2.0","method":"update","params":{"watch":${watch},${pushText(notification)}}}\n`
+    case 'update': {
+      const head = `{"jsonrpc":"2.0","method":"update","params":{"watch":${watch},`
+      const text = pushText(notification)
+      return typeof text === 'string' ? [`${head}${text}}}\n`] : [head, text, '}}\n']
+    }
     case 'caughtUp':
-      return encodeNotice({ method: 'caughtUp', params: { watch, applied: cutToWire(notification.applied) } })
+      return [
+        encodeNotice({ method: 'caughtUp', params: { watch, applied: cutToWire(notification.applied) } }),
+      ]
     case 'resync':
-      return encodeNotice({ method: 'resync', params: { watch } })
+      return [encodeNotice({ method: 'resync', params: { watch } })]
   }
 }
 
 type Push = Extract<Notification, { readonly kind: 'update' }>
 
 /** What all watchers of one prefix are told of one update: the same arrays, so it is put into words once. */
-const pushTexts = new WeakMap<Push['writes'], { readonly push: Push; readonly text: string }>()
+const pushTexts = new WeakMap<Push['writes'], { readonly push: Push; readonly text: string | Buffer }>()
 
-function pushText(push: Push): string {
+/** Bytes where it is long: then to copy it for each watcher would take longest. */
+function pushText(push: Push): string | Buffer {
   const { version, writes, conflict, coalesced } = push
   const known = pushTexts.get(writes)
   if (known?.push.conflict === conflict && known.push.version === version) return known.text
@@ -148,9 +157,13 @@ function pushText(push: Push): string {
     text += `,"conflict":${told ?? JSON.stringify(conflict.map(withoutValues))}`
   }
   if (coalesced === true) text += ',"coalesced":true'
-  pushTexts.set(writes, { push, text })
-  return text
+  const shared = text.length < sharedLengthMin ? text : Buffer.from(text)
+  pushTexts.set(writes, { push, text: shared })
+  return shared
 }
+
+/** A shorter text is copied into a line sooner than it is kept apart. */
+const sharedLengthMin = 16_384
 
 /** A push cannot be refused. So where its conflicts are too long it names them, and who wants them reads. */
 function withoutValues({ key, versions }: KeyVersions): object {

@@ -1,6 +1,6 @@
 import { protocolError, type ProtocolError } from './errors.ts'
 import type { JsonRpcId } from './json-rpc.ts'
-import { containersMax, envelopeDepthMax, valueDepthMax } from './limits.ts'
+import { envelopeDepthMax, itemsMax, namesMax, unweighedLengthMax, valueDepthMax } from './limits.ts'
 import { requestIdOf } from './request-id.ts'
 import { isWellFormed, type ParsedObject } from './wire-forms.ts'
 
@@ -22,7 +22,7 @@ import { isWellFormed, type ParsedObject } from './wire-forms.ts'
 
 /** What is wrong in a text, and where. */
 export interface TextFinding {
-  readonly rule: 'depth' | 'count' | 'surrogate' | 'number' | 'name'
+  readonly rule: 'depth' | 'surrogate' | 'number' | 'name'
   /** What is wrong, and what to try. */
   readonly message: string
   /** Names and indices from the outermost value to the place: `['params', 'value', 3, 'x']`. */
@@ -40,6 +40,7 @@ export function parseJsonText(text: string, depthMax: number = valueDepthMax + e
   const isTame = mayBeFlat(text)
   const parsed = isTame ? parseJsonUnchecked(text) : undefined
   if (isTame && isFlat(parsed)) return parsed
+  if (isDear(text)) throw tooDear(text)
   const finding = findInText(text, depthMax)
   if (finding !== undefined) throw refusal(text, finding)
   return isTame ? parsed : parseJsonUnchecked(text)
@@ -78,35 +79,27 @@ export function parseJsonUnchecked(text: string): unknown {
 }
 
 function refusal(text: string, finding: TextFinding): ProtocolError {
-  const id = idOf(text)
-  if (finding.rule === 'count')
-    return protocolError('tooLarge', `the line ${finding.message}`, { data: { containersMax }, id })
-  const path = showPath(finding.path)
-  return protocolError('invalidParams', findingError(finding).message, { path, id })
-}
-
-/**
- * The id of a message that is refused.
- *
- * @throws ProtocolError −32700 for a text that is no JSON at all, which is better told so.
- */
-function idOf(text: string): JsonRpcId {
-  const { containers, isBalanced, id } = outlineOf(text)
-  // To parse it is just what would take too long.
-  if (containers > containersMax && isBalanced) return requestIdOf(id) ?? null
+  // What is no JSON at all is better told so.
   const parsed = parseJsonUnchecked(text)
   const isMessage = typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
-  return isMessage && 'id' in parsed ? (requestIdOf(parsed.id) ?? null) : null
+  const id = isMessage && 'id' in parsed ? (requestIdOf(parsed.id) ?? null) : null
+  return protocolError('invalidParams', findingError(finding).message, { path: showPath(finding.path), id })
+}
+
+/** −32010. To parse the text is just what would take too long: its id is looked for by itself. */
+function tooDear(text: string): ProtocolError {
+  const message =
+    `the line holds more than ${itemsMax} values, or more than ${namesMax} different names; ` +
+    'send less at once, or some of it as a string'
+  return protocolError('tooLarge', message, { data: { itemsMax, namesMax }, id: idOf(text) ?? null })
 }
 
 /**
- * Whether it is worth parsing a text before it has been checked: it has no escapes, so no lone surrogates, and
- * it is short or has no nesting, so that even the worst of it is parsed at once.
+ * Whether it is worth parsing a text before it has been checked: it has no escapes, so no lone surrogates, and it is
+ * short, so that even the worst of it is parsed at once. In a long one with a long string there is little to scan.
  */
 function mayBeFlat(text: string): boolean {
-  if (text.includes('\\') || !isWellFormed(text)) return false
-  if (text.length <= shortLength) return true
-  return !text.includes('[') && !text.includes('{', text.indexOf('{', 1) + 1)
+  return text.length <= shortLength && !text.includes('\\') && isWellFormed(text)
 }
 
 const shortLength = 4_096
@@ -145,7 +138,6 @@ export function findInText(text: string, depthMax: number): TextFinding | undefi
   let depth = 0
   /** Whether a string here is a member's name. */
   let beforeName = false
-  let containers = 0
   levels.nextBackslash = text.indexOf('\\')
   for (let position = 0; position < text.length; position++) {
     const code = text.charCodeAt(position)
@@ -172,7 +164,6 @@ export function findInText(text: string, depthMax: number): TextFinding | undefi
       beforeName = level.isObject
     } else if (code === openBrace || code === openBracket) {
       if (++depth > depthMax) return tooDeep(text, position, depthMax)
-      if (++containers > containersMax) return tooMany()
       beforeName = code === openBrace
       level = levels.enter(depth, level, beforeName)
     } else if (code === closeBrace || code === closeBracket) {
@@ -206,21 +197,46 @@ function tooDeep(text: string, position: number, depthMax: number): TextFinding 
   return { rule: 'depth', message, path: pathTo(text, position).slice(0, 8) }
 }
 
-function tooMany(): TextFinding {
-  const message = `holds more than ${containersMax} arrays and objects; send less at once, or some of it as a string`
-  return { rule: 'count', message, path: [] }
+/**
+ * Whether a text would take so long to parse that everybody else noticed: it has more values than may be, or more
+ * names of members that differ, for whose objects nothing that was made before can be used again.
+ */
+function isDear(text: string): boolean {
+  if (text.length <= unweighedLengthMax) return false
+  let items = 0
+  let names = 0
+  for (let position = 0; position < text.length; position++) {
+    const code = text.charCodeAt(position)
+    if (code === quote) {
+      position = endOfString(text, position)
+      if (position === -1) return false
+    } else if (code === comma || code === openBrace || code === openBracket) {
+      if (++items > itemsMax) return true
+    } else if (code === colon) names++
+  }
+  return names > namesMax && hasManyNames(text)
 }
 
-/**
- * What can be told of a text that is not parsed: how many arrays and objects it has, whether each that is opened is
- * closed, and of the members of its outermost object the last that is called `id`.
- */
-function outlineOf(text: string): {
-  readonly containers: number
-  readonly isBalanced: boolean
-  readonly id: unknown
-} {
-  let containers = 0
+/** Of a text in which each string ends. */
+function hasManyNames(text: string): boolean {
+  const names = new Set<string>()
+  let start = 0
+  let end = 0
+  for (let position = 0; position < text.length; position++) {
+    const code = text.charCodeAt(position)
+    if (code === quote) {
+      start = position
+      end = position = endOfString(text, position)
+    } else if (code === colon) {
+      names.add(text.slice(start, end))
+      if (names.size > namesMax) return true
+    }
+  }
+  return false
+}
+
+/** The id of a message that is not parsed: of the members of its outermost object the last that is called `id`. */
+function idOf(text: string): JsonRpcId | undefined {
   let depth = 0
   let isList = false
   let name = ''
@@ -234,7 +250,6 @@ function outlineOf(text: string): {
       if (depth === 1 && name === '') name = unescape(text, position, end + 1)
       position = end
     } else if (code === openBrace || code === openBracket) {
-      containers++
       if (depth++ === 0) isList = code === openBracket
     } else if (code === colon && depth === 1) {
       start = position + 1
@@ -244,7 +259,7 @@ function outlineOf(text: string): {
       else if (depth === 1) name = ''
     }
   }
-  return { containers, isBalanced: depth === 0, id }
+  return requestIdOf(id)
 }
 
 function parsedOrNothing(text: string): unknown {
@@ -286,6 +301,8 @@ function comesBack(text: string, start: number, end: number): boolean {
   if (isOrdinary(text, start, end)) return true
   const token = text.slice(start, end)
   const number = Number(token)
+  // As most programs write them, and told in a fraction of the time.
+  if (String(number) === token) return true
   if (Number.isNaN(number)) return true // No JSON: the parser says so.
   if (!Number.isFinite(number)) return false
   if (number === 0) return !token.startsWith('-') && isZero(token)
@@ -356,6 +373,8 @@ function hasLoneSurrogate(text: string, start: number, end: number): boolean {
 
 function surrogateAt(text: string, position: number): 'high' | 'low' | undefined {
   if (text.charCodeAt(position) !== backslash || text.charCodeAt(position + 1) !== 0x75) return undefined
+  // No string is made for most.
+  if ((text.charCodeAt(position + 2) | 0x20) !== 0x64) return undefined
   const unit = Number.parseInt(text.slice(position + 2, position + 6), 16)
   if (unit >= 0xd800 && unit <= 0xdbff) return 'high'
   if (unit >= 0xdc00 && unit <= 0xdfff) return 'low'

@@ -52,10 +52,19 @@ export const valueDepthMax = 64
 export const envelopeDepthMax = 5
 
 /**
- * Arrays and objects in one line of a client. A mebibyte has room for half a million, and there is nothing in JSON that
- * takes longer to make: so many take some 30 ms, in which everybody else waits.
+ * Values in one long line of a client, each array and object counted, and what is in it. A mebibyte has room for half a
+ * million; so many take some 30 ms to make, in which everybody else waits.
  */
-export const containersMax = 131_072
+export const itemsMax = 131_072
+
+/**
+ * Names of members in one long line of a client that differ from each other. A mebibyte has room for a hundred thousand,
+ * and there is nothing in JSON that takes longer to make; so many take some 20 ms.
+ */
+export const namesMax = 16_384
+
+/** In a line of at most so many characters neither is counted: whatever is in it takes no longer than those. */
+export const unweighedLengthMax = 128 * kibi
 
 /** Writes of one `batch`: they are applied in one step, which should take milliseconds. */
 export const batchWritesMax = 10_000
@@ -167,8 +176,11 @@ export const replyBytesMax = 16 * mebi
  */
 export const peerLineBytesMax = 4 * mebi
 
-/** A frame of several updates is split before it gets longer than this. It is parsed in a few milliseconds. */
-export const peerFrameBytesMax = 1 * mebi
+/**
+ * A frame of several updates is split before it gets longer than this. It is parsed in a few milliseconds, and in some
+ * 30 ms whatever is in it.
+ */
+export const peerFrameBytesMax = 256 * kibi
 
 /** Updates in one frame. A page of the log has at most 1,000; a frame of a faulty peer is bounded too. */
 export const frameUpdatesMax = 10_000

@@ -101,6 +101,7 @@ export class Replica {
       log: this.#log,
       keySpace: this.#keySpace,
       pageUpdatesMax: limits.page.updatesMax,
+      pageBytesMax: limits.page.bytesMax,
       examinedPerStepMax: limits.appliedPerStepMax,
       bookmarkEveryMs: timing.bookmarkEveryMs,
     })

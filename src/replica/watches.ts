@@ -4,7 +4,7 @@ import type { HeldSibling, KeySpace } from './key-space.ts'
 import type { Notification } from './output.ts'
 import type { AppliedVersion } from './surviving-updates.ts'
 import type { UpdateLog } from './update-log.ts'
-import type { Update, Write } from './update.ts'
+import { sizeOfWrites, type Update, type Write } from './update.ts'
 import { compareVersions, type Origin, type Version } from './version.ts'
 
 /** Where a watch has come to. */
@@ -68,6 +68,7 @@ export class Watches {
   readonly #log: UpdateLog
   readonly #keySpace: KeySpace
   readonly #pageUpdatesMax: number
+  readonly #pageBytesMax: number
   readonly #examinedPerStepMax: number
   readonly #bookmarkEveryMs: number
   #next = 1
@@ -79,6 +80,8 @@ export class Watches {
     readonly keySpace: KeySpace
     /** Updates that a watch is sent, or that are looked at for it, before its client must have drained. */
     readonly pageUpdatesMax: number
+    /** Bytes of updates after which a page, and with it one {@link catchUp}, ends. */
+    readonly pageBytesMax: number
     /** Updates that one {@link catchUp} looks at, of all watches together. */
     readonly examinedPerStepMax: number
     readonly bookmarkEveryMs: number
@@ -86,6 +89,7 @@ export class Watches {
     this.#log = options.log
     this.#keySpace = options.keySpace
     this.#pageUpdatesMax = options.pageUpdatesMax
+    this.#pageBytesMax = options.pageBytesMax
     this.#examinedPerStepMax = options.examinedPerStepMax
     this.#bookmarkEveryMs = options.bookmarkEveryMs
   }
@@ -216,13 +220,15 @@ export class Watches {
   catchUp(applied: Cut, nowMs: number, notify: Notification[]): readonly ClientId[] {
     const unfinished = new Set<ClientId>()
     let budget = this.#examinedPerStepMax
+    let bytes = 0
     for (const watch of this.#due) {
-      if (budget <= 0) break
+      if (budget <= 0 || bytes >= this.#pageBytesMax) break
       this.#due.delete(watch)
       if (watch.reading.kind === 'live') continue
       const page = this.#page(watch, watch.reading, Math.min(this.#pageUpdatesMax, budget), notify)
       // A watch with nothing to catch up with costs its turn, so that no number of them is free.
       budget -= Math.max(1, page.examined)
+      bytes += page.bytes
       if (page.isLast) this.#joinLive(watch, applied, nowMs, notify)
       else unfinished.add(watch.client)
     }
@@ -269,26 +275,37 @@ export class Watches {
   ): Progress {
     const pageStart = reading.position
     const pageEnd = Math.min(this.#log.end, pageStart + examinedMax)
-    for (let position = pageStart; position < pageEnd; position++) {
+    let position = pageStart
+    let bytes = 0
+    for (; position < pageEnd && bytes < this.#pageBytesMax; position++) {
       const update = this.#log.at(position)?.update
       if (update === undefined || covers(watch.since, update)) continue
       const push = this.#push(update, writesWith(watch.prefix, update))
-      if (push !== undefined) notify.push({ client: watch.client, watch: watch.number, ...push })
+      if (push === undefined) continue
+      notify.push({ client: watch.client, watch: watch.number, ...push })
+      bytes += sizeOfWrites(push.writes)
     }
-    watch.reading = { ...reading, position: pageEnd }
-    return { examined: pageEnd - pageStart, isLast: pageEnd === this.#log.end }
+    watch.reading = { ...reading, position }
+    return { examined: position - pageStart, bytes, isLast: position === this.#log.end }
   }
 
   #pageOfState(watch: Watch, from: number, examinedMax: number, notify: Notification[]): Progress {
-    const { versions, next, examined } = this.#keySpace.survivors.page(from, examinedMax)
-    for (const version of versions) {
+    const page = this.#keySpace.survivors.page(from, examinedMax)
+    let { next } = page
+    let bytes = 0
+    for (const version of page.versions) {
+      if (bytes >= this.#pageBytesMax) {
+        next = version.position
+        break
+      }
       if (covers(watch.since, version)) continue
       const push = this.#push(version, this.#survivingWrites(watch.prefix, version))
       if (push === undefined) continue
       notify.push({ client: watch.client, watch: watch.number, ...push, coalesced: true })
+      bytes += sizeOfWrites(push.writes)
     }
     watch.reading = { kind: 'state', position: next ?? this.#log.end, isAnew: false }
-    return { examined, isLast: next === undefined }
+    return { examined: page.examined, bytes, isLast: next === undefined }
   }
 
   #survivingWrites(prefix: string, version: AppliedVersion): readonly Write[] {
@@ -415,6 +432,8 @@ export class Watches {
 interface Progress {
   /** Updates that were looked at. */
   readonly examined: number
+  /** About how many were sent. */
+  readonly bytes: number
   /** Whether nothing is left to catch up with. */
   readonly isLast: boolean
 }

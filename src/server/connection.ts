@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
+import type { LineParts } from '../protocol/client-answers.ts'
 import { ProtocolError, protocolError } from '../protocol/errors.ts'
 import {
   finishLineMs,
@@ -9,6 +10,7 @@ import {
   stuckMs,
 } from '../protocol/limits.ts'
 import { LineDecoder, type Line } from '../protocol/line-decoder.ts'
+import { readTurns } from './read-turns.ts'
 
 /** What a connection's owner is told. Nothing is told after `closed`. */
 export interface ConnectionEvents {
@@ -54,7 +56,7 @@ export class Connection {
   readonly #limits: ConnectionLimits
   readonly #outboxes: Outboxes
   readonly #decoder: LineDecoder
-  #outbox: string[] = []
+  #outbox: (string | Buffer)[] = []
   #outboxLength = 0
   /** Of this connection in `#outboxes`: what was sent and is not known to have left. */
   #unsent = 0
@@ -71,8 +73,6 @@ export class Connection {
   /** Since when the unfinished line, `#timedLine`, has been waited for while reading. */
   #lineSinceMs = 0
   #timedLine = 0
-  /** Of lines that were handed on since the others last had their turn, or longer ago. */
-  #bytesThisTurn = 0
   #isTrusted = false
   /** How much may still come in before the other side has to have shown who it is. */
   #bytesLeft: number
@@ -177,10 +177,14 @@ export class Connection {
     }
   }
 
-  /** Queues a line, its `\n` included, until {@link flush}. Does nothing once the connection is closing. */
-  send(line: string): void {
+  /**
+   * Queues a line, its `\n` included, until {@link flush}. Does nothing once the connection is closing.
+   *
+   * @param parts that together are the line; those that are bytes are never copied.
+   */
+  send(...parts: LineParts): void {
     if (this.#state !== 'open') return
-    this.#queue(line)
+    for (const part of parts) this.#queue(part)
     if (this.#unsent > this.#limits.outboxBytesMax) {
       this.destroy('it takes too little of what is sent to it')
     } else if (this.#unsent > this.#stalledBytes() && !this.#isStalled) {
@@ -195,12 +199,9 @@ export class Connection {
   flush(): void {
     if (this.#state === 'closed') return
     if (this.#outbox.length > 0) {
-      const text = this.#outbox.length === 1 ? (this.#outbox[0] as string) : this.#outbox.join('')
       const length = this.#outboxLength
-      this.#outbox = []
-      this.#outboxLength = 0
       this.#sentSinceArrival += length
-      this.#socket.write(text, (error) => {
+      this.#write((error) => {
         // What failed has not left: the connection is about to close, and nobody is to be told to say more on it.
         if (error === null || error === undefined) this.#left(length)
       })
@@ -227,7 +228,7 @@ export class Connection {
     this.#isPaused = false
     this.#arrivedMs = performance.now()
     // Not at once: the owner may be in the middle of something.
-    setImmediate(() => this.#readLines())
+    readTurns.wait(this.#reader)
   }
 
   /** Sends the last line, then closes in an orderly way: stops reading, lets all leave, lingers briefly. */
@@ -251,11 +252,34 @@ export class Connection {
     this.#close(reason)
   }
 
-  #queue(line: string): void {
-    this.#outbox.push(line)
-    this.#outboxLength += line.length
-    this.#unsent += line.length
-    this.#outboxes.used += line.length
+  #queue(part: string | Buffer): void {
+    this.#outbox.push(part)
+    this.#outboxLength += part.length
+    this.#unsent += part.length
+    this.#outboxes.used += part.length
+  }
+
+  /** Hands the outbox to the system, in one write. @param done is told when all of it has left, or failed. */
+  #write(done: (error?: Error | null) => void): void {
+    const outbox = this.#outbox
+    this.#outbox = []
+    this.#outboxLength = 0
+    // Most have no bytes in them, and texts are joined at less cost than they are written one by one.
+    const chunks: (string | Buffer)[] = []
+    let first = 0
+    for (let index = 0; index <= outbox.length; index++) {
+      const part = outbox[index]
+      if (typeof part === 'string') continue
+      if (first < index)
+        chunks.push(index - first === 1 ? (outbox[first] as string) : outbox.slice(first, index).join(''))
+      if (part !== undefined) chunks.push(part)
+      first = index + 1
+    }
+    const last = chunks.pop() as string | Buffer
+    if (chunks.length > 0) this.#socket.cork()
+    for (const chunk of chunks) this.#socket.write(chunk)
+    this.#socket.write(last, done)
+    if (chunks.length > 0) this.#socket.uncork()
   }
 
   #left(length: number): void {
@@ -288,7 +312,9 @@ export class Connection {
     return nowMs - this.#fellMs > stuckMs
   }
 
-  /** Hands on the lines that are there, until the connection stalls, is paused or closes. */
+  readonly #reader = (): void => this.#readLines()
+
+  /** Hands on the lines that are there, until the connection stalls, is paused or closes, or its turn is over. */
   #readLines(): void {
     this.#handOnLines()
     // What was answered on the spot leaves together.
@@ -296,20 +322,16 @@ export class Connection {
   }
 
   #handOnLines(): void {
-    let count = 0
     try {
       while (this.#state === 'open') {
         if (this.#isStalled || this.#isPaused) return
-        if (count++ === linesPerTurnMax || this.#bytesThisTurn > bytesPerTurnMax) {
-          this.#bytesThisTurn = 0
+        if (!readTurns.mayRead(this.#reader)) {
           // The others have their turn; what is left of this chunk keeps.
           this.#socket.pause()
-          setImmediate(() => this.#readLines())
           return
         }
         const line = this.#decoder.next() ?? (this.#hasEnded ? this.#decoder.end() : undefined)
         if (line === undefined) break
-        this.#bytesThisTurn += line.bytes
         this.#events.line(line)
       }
     } catch (error) {
@@ -346,10 +368,6 @@ function tooMuchSaid(bytesMax: number): ProtocolError {
   const message = `nobody has shown to know the secret within ${bytesMax} bytes`
   return protocolError('notAuthorised', message, { id: null })
 }
-
-/** So many requests, or so much of them, take some milliseconds to look at. */
-const linesPerTurnMax = 256
-const bytesPerTurnMax = 256 << 10
 
 /** Finds clients whose machine is gone; those that are only silent may stay. */
 const keepAliveMs = 60_000

@@ -200,7 +200,7 @@ export class InboundSession {
   }
 
   notify(notification: Notification): void {
-    this.#say(() => this.#connection.send(encodeNotification(notification)))
+    this.#say(() => this.#connection.send(...encodeNotification(notification)))
   }
 
   /** The replica wants to know when all that it has said to this client has left. */

@@ -2,14 +2,15 @@ import { Buffer } from 'node:buffer'
 import { errorTable, type ErrorName } from '../../src/protocol/errors.ts'
 import {
   askedVersionsMax,
-  containersMax,
   cutEntriesMax,
   frameUpdatesMax,
+  itemsMax,
   keyBytesMax,
   lineBytesBeforeAuthenticationMax,
   lineBytesMax,
   membersMax,
   nameBytesMax,
+  namesMax,
   rpcBatchLengthMax,
   snapshotItemsMax,
   valueDepthMax,
@@ -86,6 +87,12 @@ const hex32 = 'a1'.repeat(32)
 /** An array in an array, and so on. */
 const lists = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
 const objects = (levels: number): string => `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`
+
+const differentNames = (count: number): string =>
+  Array.from({ length: count }, (_, number) => `"number ${number}":""`).join(',')
+
+/** What a line that is too dear is told. */
+const dearest = { itemsMax, namesMax }
 
 /** A cut of so many origins. */
 const cutOf = (count: number): string =>
@@ -594,59 +601,78 @@ const writes: readonly HostileInput[] = rows('client', [
     'params.writes',
     'writes that grow when they are passed on',
     'batch',
-    `{"writes":[{"key":"j","value":[${'1e20,'.repeat(90_000)}1]},{"key":"k","value":[${'1e20,'.repeat(90_000)}1]}]}`,
+    `{"writes":[{"key":"j","value":[${'1e20,'.repeat(60_000)}1]},{"key":"k","value":[${'1e20,'.repeat(60_000)}1]}]}`,
   ),
 ])
 
 /** What takes longer to parse than a line may keep the others waiting. */
 const dearLines: readonly HostileInput[] = rows('client', [
-  [
-    'a line of more empty objects than may be',
-    request('write', `{"key":"k","value":[${'{},'.repeat(containersMax)}1]}`, '"a"'),
+  ...(
+    [
+      ['empty objects', '{},'],
+      ['lists', '[],'],
+      ['numbers', '0,'],
+      ['strings', '"",'],
+    ] as const
+  ).map(([name, item]): Row => [
+    `a line of more ${name} than may be`,
+    request('write', `{"key":"k","value":[${item.repeat(itemsMax)}1]}`, '"a"'),
     'tooLarge',
-    { id: 'a', data: { containersMax } },
-  ],
+    { id: 'a', data: dearest },
+  ]),
   [
     'a line of more lists than may be, and its id at the end',
-    `{"jsonrpc":"2.0","method":"write","params":{"id":2,"key":"k","value":[${'[],'.repeat(containersMax)}1]},"id":7}`,
+    `{"jsonrpc":"2.0","method":"write","params":{"id":2,"key":"k","value":[${'[],'.repeat(itemsMax)}1]},"id":7}`,
     'tooLarge',
-    { id: 7, data: { containersMax } },
+    { id: 7, data: dearest },
   ],
   [
     'a batch of more lists than may be',
-    `[${request('write', `{"key":"k","value":[${'[],'.repeat(containersMax)}1]}`)}]`,
+    `[${request('write', `{"key":"k","value":[${'[],'.repeat(itemsMax)}1]}`)}]`,
     'tooLarge',
-    { id: null, data: { containersMax } },
-  ],
-  [
-    'a line of more objects than may be, behind a number that cannot be kept',
-    request('write', `{"key":"k","value":[1e999,${'{},'.repeat(containersMax)}1]}`),
-    'invalidParams',
-    { path: 'params.value[0]' },
-  ],
-  [
-    'a line of more objects than may be, behind a value that is too deep',
-    request('write', `{"key":"k","value":[${lists(100)},${'{},'.repeat(containersMax)}1]}`),
-    'invalidParams',
-    { path: 'params.value[0][0][0][0][0][0]' },
-  ],
-  [
-    'a line of more lists than may be, of which one is never closed',
-    request('write', `{"key":"k","value":[[${'[],'.repeat(containersMax)}1]}`),
-    'parse',
-    { id: null },
-  ],
-  [
-    'a number that cannot be kept before a text of brackets, which are none',
-    request('write', `{"key":"k","value":[1e999,"${'['.repeat(containersMax + 10)}"]}`),
-    'invalidParams',
-    { path: 'params.value[0]' },
+    { id: null, data: dearest },
   ],
   [
     'a line of more lists than may be, and an id that is none',
-    request('write', `{"key":"k","value":[${'[],'.repeat(containersMax)}1]}`, '[1]'),
+    request('write', `{"key":"k","value":[${'[],'.repeat(itemsMax)}1]}`, '[1]'),
     'tooLarge',
-    { id: null, data: { containersMax } },
+    { id: null, data: dearest },
+  ],
+  [
+    'a line of more lists than may be, of which one is never closed',
+    request('write', `{"key":"k","value":[[${'[],'.repeat(itemsMax)}1]}`, '"a"'),
+    'tooLarge',
+    { id: 'a', data: dearest },
+  ],
+  [
+    'a line of more objects than may be, behind a number that cannot be kept',
+    request('write', `{"key":"k","value":[1e999,${'{},'.repeat(itemsMax)}1]}`),
+    'tooLarge',
+    { data: dearest },
+  ],
+  [
+    'a value of more different names than may be',
+    request('write', `{"key":"k","value":{${differentNames(namesMax + 1)}}}`),
+    'tooLarge',
+    { data: dearest },
+  ],
+  [
+    'a message of more different names than may be',
+    `{"jsonrpc":"2.0","id":1,"method":"status",${differentNames(namesMax + 1)}}`,
+    'tooLarge',
+    { data: dearest },
+  ],
+  [
+    'a number that cannot be kept before a text of brackets, which are none',
+    request('write', `{"key":"k","value":[1e999,"${'['.repeat(itemsMax + 10)}"]}`),
+    'invalidParams',
+    { path: 'params.value[0]' },
+  ],
+  [
+    'a number that cannot be kept before names that are many, and all the same',
+    request('write', `{"key":"k","value":[1e999,${'{"name":1},'.repeat(namesMax + 10)}1]}`),
+    'invalidParams',
+    { path: 'params.value[0]' },
   ],
 ])
 

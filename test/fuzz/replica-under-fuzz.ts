@@ -155,7 +155,7 @@ export class ReplicaUnderFuzz {
     demand(clock === this.#clock, () => `the clock is ${clock}, and should be ${this.#clock}`)
     for (const { to, message } of output.send) this.#checkSent(to, message)
     for (const notification of output.notify) {
-      const line = encodeNotification(notification)
+      const line = encodeNotification(notification).join('')
       checkAnswerLine(line)
       const message = messageIn(line)
       demand(

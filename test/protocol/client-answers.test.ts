@@ -67,7 +67,7 @@ function answer(asked: ReplicaCall, result: ClientResult): unknown {
 }
 
 function push(notification: Notification): unknown {
-  const message = messageIn(encodeNotification(notification))
+  const message = messageIn(encodeNotification(notification).join(''))
   if (message.kind !== 'notification') throw new Error(message.kind)
   return checkClientNotification(message.method, message.params)
 }
@@ -384,10 +384,21 @@ describe('a push', () => {
 
   it('tells all watchers of one prefix the same', () => {
     const told = { kind: 'update', version: first, writes: [{ key: 'x', value: 1 }], conflict: [] } as const
-    const lines = [1, 2].map((watch) => encodeNotification({ client: watch, watch, ...told }))
+    const lines = [1, 2].map((watch) => encodeNotification({ client: watch, watch, ...told }).join(''))
     expect(lines[1]).toBe(lines[0]?.replace('"watch":1', '"watch":2'))
-    const later = encodeNotification({ client: 1, watch: 1, ...told, version: second })
+    const later = encodeNotification({ client: 1, watch: 1, ...told, version: second }).join('')
     expect(later).toContain('[4,"2~b"]')
+  })
+
+  it('tells all watchers of one prefix what is long with the same bytes', () => {
+    const writes = [{ key: 'x', value: 'ü'.repeat(20_000) }]
+    const told = { kind: 'update', version: first, writes, conflict: [] } as const
+    const lines = [1, 2].map((watch) => encodeNotification({ client: watch, watch, ...told }))
+    const [shared] = (lines[0] ?? []).filter((part) => typeof part !== 'string')
+    expect(shared).toBeInstanceOf(Buffer)
+    expect(lines[1]).toEqual([expect.stringContaining('"watch":2'), shared, '}}\n'])
+    expect(lines[1]?.[1]).toBe(shared)
+    expect(messageIn(lines[0]?.join('') ?? '')).toMatchObject({ params: { watch: 1, writes } })
   })
 
   it('leaves the values of conflicting versions out where they are too long, and says so', () => {

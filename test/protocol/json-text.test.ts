@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ProtocolError } from '../../src/protocol/errors.ts'
+import { itemsMax, namesMax, unweighedLengthMax } from '../../src/protocol/limits.ts'
 import { findInText, parseJsonText, showPath } from '../../src/protocol/json-text.ts'
 import { processorMs } from '../processor-time.ts'
 import { comesBack, jsonTexts, numberTexts, rulesBroken } from './json-oracle.ts'
@@ -121,7 +122,24 @@ describe('the check of JSON text', () => {
     expect(findInText(nested(depthMax), depthMax)).toBeUndefined()
     expect(findInText(nested(depthMax + 1), depthMax)?.rule).toBe('depth')
     expect(refusal(writing(nested(200))).code).toBe(-32602)
-    expect(refusal(writing(nested(500_000))).code).toBe(-32602)
+    expect(refusal(writing(nested(60_000))).code).toBe(-32602)
+  })
+
+  it('refuses a long line of more values, or more different names, than are parsed in a moment', () => {
+    const items = (count: number): string => writing(`[${'"some",'.repeat(count)}0]`)
+    const names = (count: number): string =>
+      writing(`{${Array.from({ length: count }, (_, index) => `"${index}":"long"`).join(',')}}`)
+    // The message has seven more: itself, its params, their five other commas and the list.
+    expect(() => parseJsonText(items(itemsMax - 7))).not.toThrow()
+    expect(refusal(items(itemsMax - 6))).toMatchObject({ code: -32010, id: 7 })
+    // And six names.
+    expect(() => parseJsonText(names(namesMax - 6))).not.toThrow()
+    expect(refusal(names(namesMax - 5))).toMatchObject({ code: -32010, id: 7 })
+    const alike = writing(`[${'{"name":1},'.repeat(2 * namesMax)}0]`)
+    expect(() => parseJsonText(alike)).not.toThrow()
+    const short = writing(`[${'0,'.repeat(60_000)}0]`)
+    expect(short.length).toBeLessThanOrEqual(unweighedLengthMax)
+    expect(() => parseJsonText(short)).not.toThrow()
   })
 
   it('says −32700 of what is no JSON', () => {

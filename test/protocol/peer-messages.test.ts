@@ -238,7 +238,7 @@ describe('an update', () => {
       ...update,
       timestamp: index + 10,
       previous: index + 9,
-      writes: [{ key: `k${index}`, value: 'ä'.repeat(100_000) }],
+      writes: [{ key: `k${index}`, value: 'ä'.repeat(25_000) }],
     }))
     const text = encodePeerMessage({ kind: 'page', pull: 9, updates, more: true })
     const frames = received(text)

@@ -354,6 +354,7 @@ class Store {
     limits: {
       readonly logUpdatesMax?: number
       readonly pageUpdatesMax?: number
+      readonly pageBytesMax?: number
       readonly examinedPerStepMax?: number
     } = {},
   ) {
@@ -362,6 +363,7 @@ class Store {
       log: this.log,
       keySpace: this.keySpace,
       pageUpdatesMax: limits.pageUpdatesMax ?? 1_000,
+      pageBytesMax: limits.pageBytesMax ?? 1_000_000,
       examinedPerStepMax: limits.examinedPerStepMax ?? 1_000,
       bookmarkEveryMs: 1_000,
     })
@@ -631,7 +633,7 @@ describe('a watch of a server that came back from its disk (R6, R11)', () => {
     restoration.locate(update, 1)
     log.skipTo(3, floor)
     restoration.finish(log.gapEnd)
-    const limits = { pageUpdatesMax: 10, examinedPerStepMax: 10, bookmarkEveryMs: 1_000 }
+    const limits = { pageUpdatesMax: 10, pageBytesMax: 1_000, examinedPerStepMax: 10, bookmarkEveryMs: 1_000 }
     const watches = new Watches({ log, keySpace, ...limits })
     watches.open(1, '', floor)
     const notifications: Notification[] = []
@@ -640,6 +642,44 @@ describe('a watch of a server that came back from its disk (R6, R11)', () => {
       logged,
       'caughtUp',
     ])
+  })
+})
+
+describe('a page of long values (R11)', () => {
+  it.each([
+    ['log', 1_000],
+    ['state', 1],
+  ])('of the %s ends when it has come to its bytes, and the next goes on behind it', (_, logUpdatesMax) => {
+    // Each write comes to some 40 bytes.
+    const store = new Store({ logUpdatesMax, pageBytesMax: 60 })
+    for (const key of ['a', 'b', 'c', 'd', 'e']) store.write('1', key)
+    const watch = store.watches.open(1, '', 'start')
+    store.turn()
+    expect(store.story(watch)).toEqual(['1@1 a', '2@1 b'])
+    store.watches.drain(1)
+    store.turn()
+    expect(store.story(watch).slice(2)).toEqual(['3@1 c', '4@1 d'])
+    store.settle()
+    expect(store.story(watch).slice(4)).toEqual(['5@1 e', 'caughtUp'])
+  })
+
+  it('leaves the other watches for the next step', () => {
+    const store = new Store({ pageBytesMax: 60 })
+    for (const key of ['a', 'b', 'c']) store.write('1', key)
+    const [one, other] = [store.watches.open(1, '', 'start'), store.watches.open(2, '', 'start')]
+    store.turn()
+    expect([store.story(one), store.story(other)]).toEqual([['1@1 a', '2@1 b'], []])
+    expect(store.watches.anyDue).toBe(true)
+    store.turn()
+    expect(store.story(other)).toEqual(['1@1 a', '2@1 b'])
+  })
+
+  it('has one update at least, however long it is', () => {
+    const store = new Store({ pageBytesMax: 1 })
+    for (const key of ['a', 'b']) store.write('1', key)
+    const watch = store.watches.open(1, '', 'start')
+    store.settle()
+    expect(store.story(watch)).toEqual(['1@1 a', '2@1 b', 'caughtUp'])
   })
 })
 

@@ -150,7 +150,7 @@ export class StageClient {
 
   /** A push takes that way too. */
   notified(notification: Notification): void {
-    const { method, params } = JSON.parse(encodeNotification(notification)) as {
+    const { method, params } = JSON.parse(encodeNotification(notification).join('')) as {
       readonly method: string
       readonly params: unknown
     }

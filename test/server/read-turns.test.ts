@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest'
+import { ReadTurns } from '../../src/server/read-turns.ts'
+
+describe('turns at reading', () => {
+  it('end with a slice of time, and go on in the next turn of the loop', () => {
+    const stage = new Stage()
+    const reader = stage.reader('a', 5)
+    reader()
+    // Each line takes 3 ms.
+    expect(stage.read).toEqual(['a', 'a'])
+    stage.turn()
+    expect(stage.read).toEqual(['a', 'a', 'a', 'a'])
+    stage.turn()
+    expect(stage.read).toHaveLength(5)
+    stage.turn()
+    expect(stage.isIdle).toBe(true)
+  })
+
+  it('are shared: all readers together have one slice in a turn', () => {
+    const stage = new Stage()
+    const readers = ['a', 'b', 'c'].map((name) => stage.reader(name, 1))
+    for (const reader of readers) reader()
+    expect(stage.read).toEqual(['a', 'b'])
+    stage.turn()
+    expect(stage.read).toEqual(['a', 'b', 'c'])
+  })
+
+  it('serve those that wait before whoever comes, and whoever is not done behind the others', () => {
+    const stage = new Stage()
+    const [much, little] = [stage.reader('much', 5), stage.reader('little', 1)]
+    much()
+    little()
+    expect(stage.read).toEqual(['much', 'much'])
+    stage.turn()
+    expect(stage.read.slice(2)).toEqual(['much', 'much'])
+    stage.turn()
+    expect(stage.read.slice(4)).toEqual(['little', 'much'])
+  })
+
+  it('let nobody in before those that wait, though there is time', () => {
+    const stage = new Stage()
+    const [first, second] = [stage.reader('first', 1), stage.reader('second', 1)]
+    stage.turns.wait(first)
+    second()
+    expect(stage.read).toEqual([])
+    stage.turn()
+    expect(stage.read).toEqual(['first', 'second'])
+  })
+})
+
+/** An event loop whose time goes on with each line that is read, and readers with lines. */
+class Stage {
+  readonly read: string[] = []
+  readonly turns: ReadTurns
+  #nowMs = 0
+  #due: (() => void)[] = []
+
+  constructor() {
+    this.turns = new ReadTurns({ now: () => this.#nowMs, schedule: (run) => this.#due.push(run) })
+  }
+
+  get isIdle(): boolean {
+    return this.#due.length === 0
+  }
+
+  turn(): void {
+    const due = this.#due
+    this.#due = []
+    for (const run of due) run()
+  }
+
+  reader(name: string, lines: number): () => void {
+    let left = lines
+    const reader = (): void => {
+      while (left > 0 && this.turns.mayRead(reader)) {
+        left--
+        this.read.push(name)
+        this.#nowMs += 3
+      }
+    }
+    return reader
+  }
+}
