@@ -32,16 +32,15 @@ export interface TextFinding {
 /**
  * Parses one line.
  *
- * @param depthMax how many arrays and objects may be nested in the whole text.
  * @throws ProtocolError −32700 where it is no JSON, −32602 with a path where it holds what cannot be kept, −32010 where
  *   it holds too much to be parsed. The latter two name the request's id where the text is a request.
  */
-export function parseJsonText(text: string, depthMax: number = valueDepthMax + envelopeDepthMax): unknown {
+export function parseJsonText(text: string): unknown {
   const isTame = mayBeFlat(text)
   const parsed = isTame ? parseJsonUnchecked(text) : undefined
   if (isTame && isFlat(parsed)) return parsed
   if (isDear(text)) throw tooDear(text)
-  const finding = findInText(text, depthMax)
+  const finding = findInText(text, valueDepthMax + envelopeDepthMax)
   if (finding !== undefined) throw refusal(text, finding)
   return isTame ? parsed : parseJsonUnchecked(text)
 }

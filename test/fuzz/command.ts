@@ -62,7 +62,7 @@ const runs: Readonly<Record<'frames' | 'tcp' | 'folders' | 'files', Run>> = {
     const { pings, residentBytes, loop } = report
     console.log(
       `${report.frames} frames (seed ${seed}) over ${report.connections} connections, ${report.lines} lines back, of them ` +
-        `${shownCodes(report.codes)} errors; in RAM ${mebi(residentBytes.early)} at a tenth, ${mebi(residentBytes.late)} at the end`,
+        `${shownCodes(report.codes)} errors; in RAM, at each tenth: ${residentBytes.map(mebi).join(', ')}`,
     )
     console.log(
       `${pings.count} round trips of another client: ${ms(pings.p50Ms)} (median), ${ms(pings.p99Ms)} (99 of 100), at most ${ms(pings.maxMs)}`,

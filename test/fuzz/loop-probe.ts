@@ -6,7 +6,9 @@ import { performance } from 'node:perf_hooks'
  * writes what it has seen into the file that {@link reportVariable} names when the process ends.
  *
  * On a machine with more processes than processors a turn is long for reasons that are not the server's. So where the
- * system (Linux) says so it is noted, too, how long the thread waited for a processor; the rest is its own part.
+ * system (Linux) says so it is noted, too, how long the thread waited for a processor; the rest is its own part. Nor can
+ * that be more than all threads of the process have computed: the loop may have waited for one of theirs, which
+ * collects garbage, to get a processor.
  */
 export interface LoopReport {
   /** How many turns were looked at. */
@@ -21,7 +23,7 @@ export interface Stall {
   readonly wallMs: number
   /** What of that the thread waited for a processor; 0 where nobody knows. */
   readonly waitedMs: number
-  /** What is left. */
+  /** What is left, or what all threads of the process have computed where that is less. */
   readonly ownMs: number
   /** Since the probe was loaded. */
   readonly atMs: number
@@ -41,16 +43,19 @@ if (path !== undefined) {
   let turns = 0
   let lastMs = began
   let lastWaitedMs = waitedMs()
+  let lastComputedMs = computedMs()
   setInterval(() => {
     const nowMs = performance.now()
     const wallMs = nowMs - lastMs - lookEveryMs
     const waited = waitedMs()
+    const computed = computedMs()
     if (nowMs - began > startMs) {
       turns++
-      const own = Math.max(0, wallMs - (waited - lastWaitedMs))
+      const own = Math.max(0, Math.min(wallMs - (waited - lastWaitedMs), computed - lastComputedMs))
       note({ wallMs, waitedMs: waited - lastWaitedMs, ownMs: own, atMs: nowMs - began })
     }
     lastWaitedMs = waited
+    lastComputedMs = computed
     lastMs = nowMs
   }, lookEveryMs).unref()
   process.once('exit', () => writeFileSync(path, JSON.stringify({ turns, stalls } satisfies LoopReport)))
@@ -61,6 +66,12 @@ if (path !== undefined) {
     stalls.sort((a, b) => b.ownMs - a.ownMs)
     stalls.length = Math.min(stalls.length, stallsKept)
   }
+}
+
+/** How long the threads of this process have had a processor, all together. */
+function computedMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
 }
 
 /** How long this thread has waited for a processor since it began. */

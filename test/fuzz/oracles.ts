@@ -2,7 +2,7 @@ import { checkClientResult, checkMissing } from '../../src/protocol/client-resul
 import type { ClientMethod } from '../../src/protocol/client-messages.ts'
 import { nameOfCode, ProtocolError } from '../../src/protocol/errors.ts'
 import { parseRpcLine, type RpcMessage } from '../../src/protocol/json-rpc.ts'
-import { parseJsonText } from '../../src/protocol/json-text.ts'
+import { findInText } from '../../src/protocol/json-text.ts'
 import { nameBytesMax } from '../../src/protocol/limits.ts'
 
 /**
@@ -40,11 +40,8 @@ export function checkAnswerLine(line: string, method?: ClientMethod): void {
   if (!line.endsWith('\n') || line.indexOf('\n') !== line.length - 1) {
     throw new Error(`no line: ${JSON.stringify(line)}`)
   }
-  try {
-    parseJsonText(line.slice(0, -1), answerDepthMax)
-  } catch (error) {
-    throw new Error(`a line that not everybody can read: ${line}`, { cause: error })
-  }
+  const finding = findInText(line, answerDepthMax)
+  if (finding !== undefined) throw new Error(`a line that ${finding.message}: ${line}`)
   const parsed = parseRpcLine(line.slice(0, -1), { sender: 'server' })
   for (const message of parsed.isBatch ? parsed.messages : [parsed.message])
     checkAnswer(message, line, method)

@@ -30,8 +30,8 @@ export interface TcpReport {
     readonly p99Ms: number
     readonly maxMs: number
   }
-  /** What the server's process had in RAM when a tenth of the frames had been sent, and at the end. */
-  readonly residentBytes: { readonly early: number; readonly late: number }
+  /** What the server's process had in RAM at each tenth of the frames, and at the end. */
+  readonly residentBytes: readonly number[]
   /** Of the server's event loop. */
   readonly loop: LoopReport
 }
@@ -86,7 +86,7 @@ class TcpFuzz {
   readonly #codes = new Map<number, number>()
   readonly #pingMs: number[] = []
   #isDone = false
-  #early = 0
+  readonly #residentBytes: number[] = []
   /** What a message can refer to: as the server has told it of late. */
   #around: Surroundings = { applied: new Map(), clock: 0, pull: 1, question: 1 }
 
@@ -105,7 +105,7 @@ class TcpFuzz {
     const pinging = this.#ping()
     const talks = Array.from({ length: this.#width }, async (_, slot) => this.#talk(slot))
     try {
-      await Promise.all([...talks, this.#noteEarly()])
+      await Promise.all(talks)
     } finally {
       this.#isDone = true
     }
@@ -119,26 +119,18 @@ class TcpFuzz {
       lines: this.#lines,
       codes: this.#codes,
       pings: { count: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) },
-      residentBytes: { early: this.#early, late: await this.#server.process.residentBytes() },
+      residentBytes: [...this.#residentBytes, await this.#server.process.residentBytes()],
     }
   }
 
   #nextTenth = 1
-  #reachedTenth: () => void = () => {}
 
-  async #noteEarly(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#reachedTenth = resolve
-    })
-    this.#early = await this.#server.process.residentBytes()
-  }
-
-  #sent(count: number): void {
+  async #sent(count: number): Promise<void> {
     this.#frames += count
     if (this.#frames < (this.#nextTenth * this.#framesMax) / 10) return
     this.#nextTenth++
-    this.#reachedTenth()
     this.#told(this.#frames)
+    this.#residentBytes.push(await this.#server.process.residentBytes())
   }
 
   /** Whoever asks something sound is answered all the while; and what it hears is what messages can refer to. */
@@ -208,7 +200,7 @@ class TcpFuzz {
         : source.request(() => sample(this.#around, random)),
     )
     for (const chunk of chunksOf(joined(lines, random), random)) socket.send(chunk)
-    this.#sent(lines.length)
+    await this.#sent(lines.length)
     const sentinel = `after ${this.#frames} ${random.between(0, 1_000_000)}`
     // What came before it may not have ended.
     const question = { jsonrpc: '2.0', id: sentinel, method: role === 'peer' ? 'peer.ping' : 'status' }

@@ -394,7 +394,7 @@ describe('a push', () => {
     const writes = [{ key: 'x', value: 'ü'.repeat(20_000) }]
     const told = { kind: 'update', version: first, writes, conflict: [] } as const
     const lines = [1, 2].map((watch) => encodeNotification({ client: watch, watch, ...told }))
-    const [shared] = (lines[0] ?? []).filter((part) => typeof part !== 'string')
+    const shared = lines[0]?.find((part) => typeof part !== 'string')
     expect(shared).toBeInstanceOf(Buffer)
     expect(lines[1]).toEqual([expect.stringContaining('"watch":2'), shared, '}}\n'])
     expect(lines[1]?.[1]).toBe(shared)
