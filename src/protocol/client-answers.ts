@@ -143,23 +143,33 @@ export function encodeNotification(notification: Notification): LineParts {
 
 type Push = Extract<Notification, { readonly kind: 'update' }>
 
-/** What all watchers of one prefix are told of one update: the same arrays, so it is put into words once. */
-const pushTexts = new WeakMap<Push['writes'], { readonly push: Push; readonly text: string | Buffer }>()
+/**
+ * What was told last. All watchers of one prefix are told of an update one after the other, with the same arrays, so it
+ * is put into words once.
+ */
+let lastPush: { readonly push: Push; readonly text: string | Buffer } | undefined
 
 /** Bytes where it is long: then to copy it for each watcher would take longest. */
 function pushText(push: Push): string | Buffer {
   const { version, writes, conflict, coalesced } = push
-  const known = pushTexts.get(writes)
-  if (known?.push.conflict === conflict && known.push.version === version) return known.text
+  if (lastPush !== undefined && isToldAlike(lastPush.push, push)) return lastPush.text
   let text = `"version":${JSON.stringify(versionToWire(version))},"writes":${JSON.stringify(writes)}`
   if (conflict.length > 0) {
     const told = boundedText(conflict.map(keyVersionsToWire), replyBytesMax - 3 * text.length)
     text += `,"conflict":${told ?? JSON.stringify(conflict.map(withoutValues))}`
   }
   if (coalesced === true) text += ',"coalesced":true'
-  const shared = text.length < sharedLengthMin ? text : Buffer.from(text)
-  pushTexts.set(writes, { push, text: shared })
-  return shared
+  lastPush = { push, text: text.length < sharedLengthMin ? text : Buffer.from(text) }
+  return lastPush.text
+}
+
+function isToldAlike(one: Push, other: Push): boolean {
+  return (
+    one.writes === other.writes &&
+    one.conflict === other.conflict &&
+    one.version === other.version &&
+    one.coalesced === other.coalesced
+  )
 }
 
 /** A shorter text is copied into a line sooner than it is kept apart. */
