@@ -1,5 +1,5 @@
 import { errorTable, ProtocolError, protocolError, type ErrorData } from './errors.ts'
-import { parseJsonText, parseJsonUnchecked } from './json-text.ts'
+import { parseJsonText, parseJsonUnchecked, parsePeerText } from './json-text.ts'
 import { rpcBatchLengthMax } from './limits.ts'
 import { requestIdOf } from './request-id.ts'
 
@@ -55,7 +55,8 @@ export type RpcLine =
  *
  * @param options.sender who sent it. A client's text is checked for what JSON could not carry on, see
  *   `parseJsonText`. What a server sends was checked when a client sent it and has been parsed and written since;
- *   it is checked again as it is read into its types, at a fraction of the cost.
+ *   it is checked again as it is read into its types, at a fraction of the cost. Of a peer's line that is not an answer
+ *   it is checked that it does not come to too much.
  * @throws ProtocolError where the whole line is answered with one error: −32700 for no JSON; −32600 for an empty
  *   or overlong batch; −32602 for a value that could not be kept. `error.id` is the id to answer it under.
  */
@@ -63,7 +64,7 @@ export function parseRpcLine(
   text: string,
   options: { readonly sender: Sender } = { sender: 'client' },
 ): RpcLine {
-  const parsed = options.sender === 'client' ? parseJsonText(text) : parseJsonUnchecked(text)
+  const parsed = parsers[options.sender](text)
   if (!Array.isArray(parsed)) return { isBatch: false, message: toMessage(parsed) }
   if (parsed.length === 0) {
     throw protocolError('invalidRequest', 'the batch is empty; send at least one message in it', { id: null })
@@ -75,8 +76,14 @@ export function parseRpcLine(
   return { isBatch: true, messages: parsed.map(toMessage) }
 }
 
-/** Who sent a line: only clients make up values. */
-export type Sender = 'client' | 'server'
+/** Who sent a line: a client or another server, or a server that was asked. Only clients make up values. */
+export type Sender = 'client' | 'peer' | 'server'
+
+const parsers: Readonly<Record<Sender, (text: string) => unknown>> = {
+  client: parseJsonText,
+  peer: parsePeerText,
+  server: parseJsonUnchecked,
+}
 
 /** A request's line. */
 export function encodeRequest(request: {

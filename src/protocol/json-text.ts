@@ -1,6 +1,13 @@
 import { protocolError, type ProtocolError } from './errors.ts'
 import type { JsonRpcId } from './json-rpc.ts'
-import { envelopeDepthMax, itemsMax, namesMax, unweighedLengthMax, valueDepthMax } from './limits.ts'
+import {
+  envelopeDepthMax,
+  itemsMax,
+  namesMax,
+  peerItemsMax,
+  unweighedLengthMax,
+  valueDepthMax,
+} from './limits.ts'
 import { requestIdOf } from './request-id.ts'
 import { isWellFormed, type ParsedObject } from './wire-forms.ts'
 
@@ -39,7 +46,7 @@ export function parseJsonText(text: string): unknown {
   const isTame = mayBeFlat(text)
   const parsed = isTame ? parseJsonUnchecked(text) : undefined
   if (isTame && isFlat(parsed)) return parsed
-  if (isDear(text)) throw tooDear(text)
+  if (isDear(text, clientBulk)) throw tooDear(text, clientBulk)
   const finding = findInText(text, valueDepthMax + envelopeDepthMax)
   if (finding !== undefined) throw refusal(text, finding)
   return isTame ? parsed : parseJsonUnchecked(text)
@@ -77,6 +84,17 @@ export function parseJsonUnchecked(text: string): unknown {
   }
 }
 
+/**
+ * Parses a line of another server. What is in its values was checked when a client sent it, and its names are those of
+ * origins, of which there may be many; only what it comes to is looked at.
+ *
+ * @throws ProtocolError −32700 where it is no JSON, −32010 where it holds too much to be parsed.
+ */
+export function parsePeerText(text: string): unknown {
+  if (isDear(text, peerBulk)) throw tooDear(text, peerBulk)
+  return parseJsonUnchecked(text)
+}
+
 function refusal(text: string, finding: TextFinding): ProtocolError {
   // What is no JSON at all is better told so.
   const parsed = parseJsonUnchecked(text)
@@ -86,12 +104,20 @@ function refusal(text: string, finding: TextFinding): ProtocolError {
 }
 
 /** −32010. To parse the text is just what would take too long: its id is looked for by itself. */
-function tooDear(text: string): ProtocolError {
-  const message =
-    `the line holds more than ${itemsMax} values, or more than ${namesMax} different names; ` +
-    'send less at once, or some of it as a string'
-  return protocolError('tooLarge', message, { data: { itemsMax, namesMax }, id: idOf(text) ?? null })
+function tooDear(text: string, bulkMax: Bulk): ProtocolError {
+  const names = 'namesMax' in bulkMax ? `, or more than ${bulkMax.namesMax} different names` : ''
+  const message = `the line holds more than ${bulkMax.itemsMax} values${names}; send less at once, or some of it as a string`
+  return protocolError('tooLarge', message, { data: { ...bulkMax }, id: idOf(text) ?? null })
 }
+
+/** What a long line may come to. */
+interface Bulk {
+  readonly itemsMax: number
+  readonly namesMax?: number
+}
+
+const clientBulk: Bulk = { itemsMax, namesMax }
+const peerBulk: Bulk = { itemsMax: peerItemsMax }
 
 /**
  * Whether it is worth parsing a text before it has been checked: it has no escapes, so no lone surrogates, and it is
@@ -200,8 +226,9 @@ function tooDeep(text: string, position: number, depthMax: number): TextFinding 
  * Whether a text would take so long to parse that everybody else noticed: it has more values than may be, or more
  * names of members that differ, for whose objects nothing that was made before can be used again.
  */
-function isDear(text: string): boolean {
+function isDear(text: string, bulkMax: Bulk): boolean {
   if (text.length <= unweighedLengthMax) return false
+  const { itemsMax: most, namesMax: mostNames = Infinity } = bulkMax
   let items = 0
   let names = 0
   for (let position = 0; position < text.length; position++) {
@@ -210,14 +237,14 @@ function isDear(text: string): boolean {
       position = endOfString(text, position)
       if (position === -1) return false
     } else if (code === comma || code === openBrace || code === openBracket) {
-      if (++items > itemsMax) return true
+      if (++items > most) return true
     } else if (code === colon) names++
   }
-  return names > namesMax && hasManyNames(text)
+  return names > mostNames && hasMoreNames(text, mostNames)
 }
 
 /** Of a text in which each string ends. */
-function hasManyNames(text: string): boolean {
+function hasMoreNames(text: string, most: number): boolean {
   const names = new Set<string>()
   let start = 0
   let end = 0
@@ -228,7 +255,7 @@ function hasManyNames(text: string): boolean {
       end = position = endOfString(text, position)
     } else if (code === colon) {
       names.add(text.slice(start, end))
-      if (names.size > namesMax) return true
+      if (names.size > most) return true
     }
   }
   return false

@@ -182,6 +182,12 @@ export const peerLineBytesMax = 4 * mebi
  */
 export const peerFrameBytesMax = 256 * kibi
 
+/**
+ * Values in one long line of a peer, counted as {@link itemsMax} is: of one update, and of its dependencies on as many
+ * origins as are told of any peer. The names of a cut are not counted: they are those of origins.
+ */
+export const peerItemsMax = itemsMax + 65_536
+
 /** Updates in one frame. A page of the log has at most 1,000; a frame of a faulty peer is bounded too. */
 export const frameUpdatesMax = 10_000
 

@@ -246,9 +246,9 @@ export class InboundSession {
   #read(line: Line): void {
     let parsed: RpcLine
     try {
-      parsed = this.#role === 'peer' ? parseRpcLine(line.text, { sender: 'server' }) : parseRpcLine(line.text)
+      parsed = parseRpcLine(line.text, { sender: this.#role === 'peer' ? 'peer' : 'client' })
     } catch (error) {
-      this.#refuseLine(error, undefined)
+      this.#refuseLine(error)
       return
     }
     this.#messageBytes = line.bytes / (parsed.isBatch ? parsed.messages.length : 1)
@@ -579,9 +579,10 @@ export class InboundSession {
     else this.#finish(undefined, error.message)
   }
 
-  #refuseLine(error: unknown, id: JsonRpcId | undefined): void {
+  #refuseLine(error: unknown): void {
     if (!(error instanceof ProtocolError)) throw error
-    this.#answerNow({ id: error.id ?? id ?? null, batch: undefined }, encodeError(error), error)
+    if (this.#role === 'peer') this.refuse(error)
+    else this.#answerNow({ id: error.id ?? null, batch: undefined }, encodeError(error), error)
   }
 
   #refuseMessage(error: unknown, to: Pick<Pending, 'id' | 'batch'>): void {

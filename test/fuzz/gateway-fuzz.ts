@@ -111,7 +111,7 @@ export class GatewayFuzz {
     this.#framesOfServer = 0
   }
 
-  #line(sender: Talker): Buffer {
+  #line(sender: Sender): Buffer {
     const random = this.#random
     const { surroundings } = this.#server
     if (random.chance(sender === 'server' ? 0.000_001 : 0.000_02))
@@ -137,7 +137,7 @@ export class GatewayFuzz {
     return { method, message: JSON.parse(line) }
   }
 
-  #receive(sender: Talker, chunks: readonly Buffer[]): void {
+  #receive(sender: Sender, chunks: readonly Buffer[]): void {
     const { lines, error } = decoded(chunks, lengthsMax[sender])
     if (chunks.length > 1) {
       const whole = decoded([Buffer.concat(chunks)], lengthsMax[sender])
@@ -158,10 +158,10 @@ export class GatewayFuzz {
     if (error !== undefined) this.#refuse(error)
   }
 
-  #receiveLine(sender: Talker, line: string): void {
+  #receiveLine(sender: Sender, line: string): void {
     let messages: readonly RpcMessage[]
     try {
-      const parsed = parseRpcLine(line, { sender: senders[sender] })
+      const parsed = parseRpcLine(line, { sender })
       messages = parsed.isBatch ? parsed.messages : [parsed.message]
     } catch (error) {
       this.#refuse(error)
@@ -176,7 +176,7 @@ export class GatewayFuzz {
     }
   }
 
-  #take(sender: Talker, message: RpcMessage): void {
+  #take(sender: Sender, message: RpcMessage): void {
     if (message.kind === 'invalid') throw message.error
     if (sender === 'server') this.#takeAnswer(message)
     else if (message.kind === 'response') this.#count('response')
@@ -251,12 +251,7 @@ export class GatewayFuzz {
   }
 }
 
-/** `client` and `peer` talk to a server; `server` is one that answers. */
-type Talker = 'client' | 'peer' | 'server'
-
-const senders: Readonly<Record<Talker, Sender>> = { client: 'client', peer: 'server', server: 'server' }
-
-const lengthsMax: Readonly<Record<Talker, number>> = {
+const lengthsMax: Readonly<Record<Sender, number>> = {
   client: lineBytesMax,
   peer: peerLineBytesMax,
   server: replyBytesMax,

@@ -11,6 +11,7 @@ import {
   membersMax,
   nameBytesMax,
   namesMax,
+  peerItemsMax,
   rpcBatchLengthMax,
   snapshotItemsMax,
   valueDepthMax,
@@ -949,6 +950,12 @@ const many = <Item>(count: number, item: Item): readonly Item[] => Array.from({ 
 
 const links: readonly HostileInput[] = frames([
   ['a frame that is no UTF-8', Buffer.from('22ff22', 'hex'), 'parse'],
+  [
+    'a frame of more values than may be',
+    notice('peer.updates', { updates: Array.from({ length: peerItemsMax + 1 }, () => 0) }),
+    'tooLarge',
+    { data: { itemsMax: peerItemsMax } },
+  ],
   ['a frame that is a number', '7', 'invalidRequest'],
   ['a frame that is a list of one number', '[7]', 'invalidRequest'],
   [

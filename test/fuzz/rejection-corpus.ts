@@ -18,7 +18,7 @@ import { StoredFolder } from './stored-folder.ts'
 export async function meetRejections(): Promise<void> {
   for (const { from, bytes } of hostileInputs) {
     const isPeer = from === 'peer' || from === 'greeting peer'
-    refusedOrNot(() => receive(Buffer.from(bytes), isPeer ? 'server' : 'client'))
+    refusedOrNot(() => receive(Buffer.from(bytes), isPeer ? 'peer' : 'client'))
   }
   for (let seed = 1; seed <= roundsOfFuzzing; seed++) new GatewayFuzz({ seed }).run(framesPerRound)
   refusedOrNot(() => checkMissing(errorThatNamesNothing()))
@@ -33,7 +33,7 @@ const roundsOfFuzzing = 6
 const framesPerRound = 5_000
 const chunkBytes = 65_521
 
-function receive(bytes: Buffer, sender: 'client' | 'server'): void {
+function receive(bytes: Buffer, sender: 'client' | 'peer'): void {
   const decoder = new LineDecoder({ lineBytesMax: sender === 'client' ? lineBytesMax : peerLineBytesMax })
   const texts: string[] = []
   // As a socket hands them on.
@@ -46,7 +46,7 @@ function receive(bytes: Buffer, sender: 'client' | 'server'): void {
       if (message.kind !== 'request' && message.kind !== 'notification') continue
       const { method, params } = message
       refusedOrNot(() => {
-        if (sender === 'server') checkPeerMessage(method, params)
+        if (sender === 'peer') checkPeerMessage(method, params)
         else checkClientRequest(method, params)
       })
     }

@@ -12,7 +12,7 @@ import { FrameSource } from './frame-source.ts'
 import { chunksOf, joined } from './framing.ts'
 import { GuardedServer, secret } from './guarded-server.ts'
 import { LineSocket } from './line-socket.ts'
-import { lineOfLength } from './long-lines.ts'
+import { fillings, fillingsOfPeers, lineOfLength } from './long-lines.ts'
 import { reportVariable, type LoopReport } from './loop-probe.ts'
 import { clientSample, peerSample, type Surroundings } from './message-samples.ts'
 import { checkAnswerLine } from './oracles.ts'
@@ -196,7 +196,11 @@ class TcpFuzz {
     const sample = role === 'peer' ? peerSample : clientSample
     const lines = Array.from({ length: random.between(1, 12) }, () =>
       random.chance(longLineChance)
-        ? lineOfLength(lineBytesMax + random.between(-1, 1), random)
+        ? lineOfLength(
+            lineBytesMax + random.between(-1, 1),
+            random,
+            role === 'peer' ? fillingsOfPeers : fillings,
+          )
         : source.request(() => sample(this.#around, random)),
     )
     for (const chunk of chunksOf(joined(lines, random), random)) socket.send(chunk)

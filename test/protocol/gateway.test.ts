@@ -9,7 +9,7 @@ import { jsonTexts } from './json-oracle.ts'
 import { thrownBy } from './refusal.ts'
 
 /** What a server makes of a stream of bytes: for each message its method, or the code of its refusal. */
-function gateway(chunks: readonly Buffer[], sender: 'client' | 'server' = 'client'): (string | number)[] {
+function gateway(chunks: readonly Buffer[], sender: 'client' | 'peer' = 'client'): (string | number)[] {
   const decoder = new LineDecoder()
   const made: (string | number)[] = []
   const check = sender === 'client' ? checkClientRequest : checkPeerMessage
@@ -113,7 +113,7 @@ describe('the gateway', () => {
         const chunks: Buffer[] = []
         for (let at = 0; at < stream.length; at += chunkBytes)
           chunks.push(stream.subarray(at, at + chunkBytes))
-        const sender = isClient ? 'client' : 'server'
+        const sender = isClient ? 'client' : 'peer'
         expect(gateway(chunks, sender)).toEqual(gateway([stream], sender))
       }),
       { numRuns: 2_000 },
