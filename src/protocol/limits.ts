@@ -53,9 +53,10 @@ export const envelopeDepthMax = 5
 
 /**
  * Values in one long line of a client, each array and object counted, and what is in it. A mebibyte has room for half a
- * million; so many take some 30 ms to make, in which everybody else waits.
+ * million; so many take some 20 ms to check and to make, twice that where it is done for the first time, and everybody
+ * else waits.
  */
-export const itemsMax = 131_072
+export const itemsMax = 65_536
 
 /**
  * Names of members in one long line of a client that differ from each other. A mebibyte has room for a hundred thousand,

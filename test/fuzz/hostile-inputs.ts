@@ -602,7 +602,7 @@ const writes: readonly HostileInput[] = rows('client', [
     'params.writes',
     'writes that grow when they are passed on',
     'batch',
-    `{"writes":[{"key":"j","value":[${'1e20,'.repeat(60_000)}1]},{"key":"k","value":[${'1e20,'.repeat(60_000)}1]}]}`,
+    `{"writes":[{"key":"j","value":[${'1e20,'.repeat(30_000)}1]},{"key":"k","value":[${'1e20,'.repeat(30_000)}1]}]}`,
   ),
 ])
 
