@@ -38,8 +38,8 @@ export interface Workload {
 export function drawWorkload(random: Random, given: Partial<Workload> = {}): Workload {
   const isChained = random.chance(0.3)
   const drawn: Workload = {
-    servers: random.chance(0.6) ? 3 : random.between(3, 7),
-    clients: random.between(3, 10),
+    servers: random.chance(0.8) ? 3 : random.between(3, 7),
+    clients: random.between(4, 10),
     operations: 2_000,
     keys: random.oneOf([1, 3, 6, 12, 12, 40, 150]),
     skew: random.oneOf([1, 1, 3]),
@@ -48,7 +48,7 @@ export function drawWorkload(random: Random, given: Partial<Workload> = {}): Wor
     batchShare: random.within(0, 0.15),
     readManyShare: random.within(0, 0.15),
     chainChance: isChained ? 0.9 : random.within(0, 0.3),
-    hopChance: random.chance(0.3) ? 0 : random.within(0.01, 0.2),
+    hopChance: random.chance(0.3) ? 0 : random.within(0.01, 0.1),
     watchers: random.between(0, 3),
     thinkMs: random.oneOf([1, 3, 10]),
     patienceMs: random.oneOf([30, 150, 600]),
