@@ -102,7 +102,9 @@ export const sessionMutants: readonly Mutant[] = [
     file: replica,
     find: 'const update = this.#log.find(version) ?? this.#buffer.find(version)?.update',
     replace: 'const update = this.#log.find(version)',
-    ...whereThingsAreLost,
+    // It waits for a cause that is gone with its server, as its own server is.
+    faults: { crashRate: 0.5, powerLossRate: 0.1, delayRate: 2 },
+    workload: { durabilities: ['memory'], hopChance: 0.3, servers: 4, chainChance: 0.9 },
   },
   {
     name: 'lost without being asked for',

@@ -59,9 +59,27 @@ export const watchMutants: readonly Mutant[] = [
     rule: 'R11',
     why: 'A watch becomes live with the page before the last.',
     file: watches,
-    find: 'return { examined: pageEnd - pageStart, isLast: pageEnd === this.#log.end }',
-    replace:
-      'return { examined: pageEnd - pageStart, isLast: pageEnd + this.#pageUpdatesMax >= this.#log.end }',
+    find: 'isLast: position === this.#log.end }',
+    replace: 'isLast: position + this.#pageUpdatesMax >= this.#log.end }',
+    workload,
+  },
+  {
+    name: 'a page of the log that ends at its bytes is taken for whole',
+    rule: 'R11',
+    why: 'The next page begins where this one would have ended by its count.',
+    file: watches,
+    find: 'watch.reading = { ...reading, position }',
+    replace: 'watch.reading = { ...reading, position: pageEnd }',
+    workload,
+  },
+  {
+    name: 'a page of the state that ends at its bytes is taken for whole',
+    rule: 'R11',
+    why: 'The next page begins where this one would have ended by its count.',
+    file: watches,
+    find: `        next = version.position
+        break`,
+    replace: '        break',
     workload,
   },
   {
@@ -158,8 +176,8 @@ export const watchMutants: readonly Mutant[] = [
     faults: { delayRate: 2, crashRate: 0.4, powerLossRate: 0.4 },
     workload: {
       watchers: 8,
-      clients: 8,
-      hopChance: 0.3,
+      clients: 10,
+      hopChance: 0.5,
       durabilities: ['memory', 'sync', 'sync'],
       servers: 3,
     },

@@ -389,7 +389,7 @@ function drawLimits(random: Random, faults: Faults): Limits {
     ...defaultLimits,
     buffer,
     log,
-    page: { updatesMax: smallPage, bytesMax: defaultLimits.page.bytesMax },
+    page: { updatesMax: smallPage, bytesMax: random.chance(0.3) ? 300 : defaultLimits.page.bytesMax },
     snapshotPage: {
       updatesMax: random.oneOf([3, 10, 60, 1_000]),
       bytesMax: defaultLimits.snapshotPage.bytesMax,
