@@ -9,11 +9,12 @@ import type {
   Story,
 } from '../replica/messages.ts'
 import type { Notification } from '../replica/output.ts'
+import type { JsonValue } from '../replica/update.ts'
 import { serverOf, showVersion, type ServerId } from '../replica/version.ts'
 import type { ReplicaCall } from './client-messages.ts'
 import { invalidParams, ProtocolError, protocolError } from './errors.ts'
 import { encodeError, encodeNotice, encodeResponse, type JsonRpcId } from './json-rpc.ts'
-import { protocolVersion, replyBytesMax } from './limits.ts'
+import { protocolVersion, replyBytesMax, shortAnswerLengthMax } from './limits.ts'
 import { cutToWire, show, siblingToWire, versionToWire, type Member } from './wire-forms.ts'
 
 /**
@@ -46,6 +47,22 @@ export interface ShellStatus {
   readonly lab: boolean
 }
 
+/** How long an answer may be, and what is said in place of a longer one. */
+export interface Room {
+  /** Of UTF-8; an answer that can only be short is given whatever this says. */
+  readonly bytes: number
+  readonly refusal: (call: ReplicaCall) => ProtocolError
+}
+
+/** For an answer by itself. */
+export const roomOfReply: Room = {
+  bytes: replyBytesMax,
+  refusal: ({ method }) => {
+    const message = `the answer to ${method} would be longer than ${replyBytesMax} bytes; ask for fewer keys, or a longer prefix`
+    return protocolError('tooLarge', message, { data: { replyBytesMax } })
+  },
+}
+
 /**
  * The line that answers a request that the replica has answered: its result, or the error where the replica
  * refused, where it has not caught up with what the request is to come after, or where the answer would be too long.
@@ -57,10 +74,14 @@ export function encodeReply(
   call: ReplicaCall,
   result: ClientResult,
   host: { readonly status: () => ShellStatus },
+  room: Room = roomOfReply,
 ): string {
   try {
     const encoded = encodeResult(call, result, host)
-    return isShort(result) ? encodeResponse(id, encoded) : encodeLongResponse(id, call, encoded)
+    if (isShort(result)) return encodeResponse(id, encoded)
+    const text = boundedText(encoded, room.bytes)
+    if (text === undefined) throw room.refusal(call)
+    return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${text}}\n`
   } catch (error) {
     if (error instanceof ProtocolError) return encodeError(error, id)
     throw error
@@ -328,11 +349,13 @@ function stampOf(call: ReplicaCall): RequestStamp {
   throw new Error(`${call.method} was refused for a request that it did not name`)
 }
 
-/** Whether a result cannot come near the bound: it has one value of at most a line, or none. */
+/** Whether a result cannot come near any bound. */
 function isShort(result: ClientResult): boolean {
   switch (result.method) {
-    case 'read':
-      return result.values.length === 1 && result.values[0]?.conflicts.length === 0
+    case 'read': {
+      const [value] = result.values
+      return result.values.length === 1 && value?.conflicts.length === 0 && isShortValue(value.winner?.value)
+    }
     case 'conflicts':
     case 'status':
     case 'waiting':
@@ -344,34 +367,82 @@ function isShort(result: ClientResult): boolean {
   }
 }
 
-function encodeLongResponse(id: JsonRpcId, call: ReplicaCall, result: unknown): string {
-  const text = boundedText(result, replyBytesMax)
-  if (text === undefined) {
-    const message = `the answer to ${call.method} would be longer than ${replyBytesMax} bytes; ask for fewer keys, or a longer prefix`
-    throw protocolError('tooLarge', message, { data: { replyBytesMax } })
-  }
-  return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${text}}\n`
+function isShortValue(value: JsonValue | undefined): boolean {
+  // A character takes six bytes at most.
+  if (typeof value === 'string') return value.length < shortAnswerLengthMax / 6
+  return typeof value !== 'object' || value === null
 }
 
+/** How many bytes of memory a result holds at about, beside what the replica holds anyway. */
+export function heldBytes(result: ClientResult): number {
+  switch (result.method) {
+    case 'read':
+      return result.values.length * heldBytesPerItem
+    case 'keys':
+    case 'conflicts':
+      return result.keys.length * heldBytesPerItem
+    case 'waiting':
+      return result.waiting.length * heldBytesPerItem
+    default:
+      return heldBytesPerItem
+  }
+}
+
+const heldBytesPerItem = 128
+
 /**
- * `JSON.stringify`, piece by piece, so that it stops early: undefined where the text would take more than
- * `bytesMax`. The pieces are what stands `levels` deep: with four, the siblings of the keys of a list.
+ * `JSON.stringify`, piece by piece, so that it stops early: undefined where the text would take more than `bytesMax`.
+ * What is called `value` is one piece, and only made where it is not longer for certain.
  */
-function boundedText(value: unknown, bytesMax: number, levels = 4): string | undefined {
-  if (levels === 0 || typeof value !== 'object' || value === null) {
+function boundedText(value: unknown, bytesMax: number): string | undefined {
+  const pieces: string[] = []
+  return addText(pieces, value, bytesMax) < 0 ? undefined : pieces.join('')
+}
+
+/** @returns what is left of so many bytes; less than 0 where the text does not fit. */
+function addText(pieces: string[], value: unknown, bytes: number, isPiece = false): number {
+  if (isPiece || typeof value !== 'object' || value === null) {
+    if (isLongerThan(value, bytes)) return -1
     const text = JSON.stringify(value)
-    return text.length * 3 <= bytesMax || Buffer.byteLength(text) <= bytesMax ? text : undefined
+    pieces.push(text)
+    return bytes - Buffer.byteLength(text)
   }
   const isList = Array.isArray(value)
-  const parts: string[] = []
-  let room = bytesMax - 2
+  let left = bytes - 2
+  let before = isList ? '[' : '{'
   for (const [name, member] of Object.entries(value)) {
     if (member === undefined) continue
-    const head = isList ? '' : `${JSON.stringify(name)}:`
-    const part = boundedText(member, room - head.length, levels - 1)
-    if (part === undefined) return undefined
-    parts.push(head + part)
-    room -= Buffer.byteLength(part) + head.length + 1
+    const head = isList ? before : `${before}${JSON.stringify(name)}:`
+    pieces.push(head)
+    left = addText(pieces, member, left - head.length, !isList && name === 'value')
+    if (left < 0) return left
+    before = ','
   }
-  return isList ? `[${parts.join(',')}]` : `{${parts.join(',')}}`
+  const isEmpty = before !== ','
+  pieces.push(isEmpty ? (isList ? '[]' : '{}') : isList ? ']' : '}')
+  return left
+}
+
+/** Whether the text of a value has more characters for certain; it may have more though this says that it has not. */
+function isLongerThan(value: unknown, lengthMax: number): boolean {
+  return lengthLeft(value, lengthMax) < 0
+}
+
+/** What is left of a length when the shortest text of a value is taken from it; less than 0 where it does not fit. */
+function lengthLeft(value: unknown, length: number): number {
+  if (typeof value === 'string') return length - value.length - 2
+  if (typeof value !== 'object' || value === null) return length - 1
+  let left = length - 2
+  if (Array.isArray(value)) {
+    for (const item of value) {
+      if (left < 0) break
+      left = lengthLeft(item, left) - 1
+    }
+    return left + 1
+  }
+  for (const name in value) {
+    if (left < 0) break
+    left = lengthLeft((value as { readonly [name: string]: unknown })[name], left - name.length - 4)
+  }
+  return left + 1
 }

@@ -164,6 +164,7 @@ export function findInText(text: string, depthMax: number): TextFinding | undefi
   /** Whether a string here is a member's name. */
   let beforeName = false
   levels.nextBackslash = text.indexOf('\\')
+  levels.nextUnicode = levels.nextBackslash === -1 ? -1 : text.indexOf('\\u', levels.nextBackslash)
   for (let position = 0; position < text.length; position++) {
     const code = text.charCodeAt(position)
     if (code === quote) {
@@ -235,7 +236,7 @@ function isDear(text: string, bulkMax: Bulk): boolean {
     const code = text.charCodeAt(position)
     if (code === quote) {
       position = endOfString(text, position)
-      if (position === -1) return false
+      if (position === -1) break
     } else if (code === comma || code === openBrace || code === openBracket) {
       if (++items > most) return true
     } else if (code === colon) names++
@@ -243,7 +244,6 @@ function isDear(text: string, bulkMax: Bulk): boolean {
   return names > mostNames && hasMoreNames(text, mostNames)
 }
 
-/** Of a text in which each string ends. */
 function hasMoreNames(text: string, most: number): boolean {
   const names = new Set<string>()
   let start = 0
@@ -253,6 +253,7 @@ function hasMoreNames(text: string, most: number): boolean {
     if (code === quote) {
       start = position
       end = position = endOfString(text, position)
+      if (end === -1) break
     } else if (code === colon) {
       names.add(text.slice(start, end))
       if (names.size > most) return true
@@ -299,13 +300,8 @@ function parsedOrNothing(text: string): unknown {
 /** The index of the quote that ends the string that begins at `start`, or −1. */
 function endOfString(text: string, start: number): number {
   let end = text.indexOf('"', start + 1)
-  while (end !== -1) {
-    let backslashes = 0
-    while (text.charCodeAt(end - 1 - backslashes) === backslash) backslashes++
-    if (backslashes % 2 === 0) return end
-    end = text.indexOf('"', end + 1)
-  }
-  return -1
+  while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1)
+  return end
 }
 
 /** Where the run of characters that a number may consist of ends. */
@@ -324,45 +320,56 @@ function endOfNumber(text: string, start: number): number {
  * writing it: 1.0 and 1 are one number. Most are told at a glance; the others are compared digit by digit.
  */
 function comesBack(text: string, start: number, end: number): boolean {
-  if (isOrdinary(text, start, end)) return true
+  const significant = significantDigits(text, start, end)
+  // Zero, however it is written; but there are two, and JSON has one.
+  if (significant === 0) return text.charCodeAt(start) !== minus
+  const isFewDigits = significant <= digitsOfDouble
+  if (isFewDigits && hasOrdinarySize(text, start, end)) return true
   const token = text.slice(start, end)
   const number = Number(token)
+  const size = Math.abs(number)
+  if (isFewDigits && size > smallSize && size < largeSize) return true
   // As most programs write them, and told in a fraction of the time.
   if (String(number) === token) return true
   if (Number.isNaN(number)) return true // No JSON: the parser says so.
-  if (!Number.isFinite(number)) return false
-  if (number === 0) return !token.startsWith('-') && isZero(token)
+  if (!Number.isFinite(number) || number === 0) return false
   return canonical(token) === canonical(String(number))
 }
 
-/**
- * Whether a number has at most 15 significant digits and an ordinary size: it survives the way through a double (C's
- * DBL_DIG). A line of nothing but numbers has half a million of them, so no string is made of any.
- */
-function isOrdinary(text: string, start: number, end: number): boolean {
-  const isNegative = text.charCodeAt(start) === minus
+/** Digits of a number without the zeros before and behind all others. A line may have tens of thousands of numbers. */
+function significantDigits(text: string, start: number, end: number): number {
   let digits = 0
-  let isZero = true
-  let position = isNegative ? start + 1 : start
-  for (; position < end; position++) {
+  let significant = 0
+  for (let position = start; position < end; position++) {
     const code = text.charCodeAt(position)
     if ((code | 0x20) === 0x65) break
-    if (!isDigit(code)) continue
+    if (!isDigit(code) || (code === 0x30 && digits === 0)) continue
     digits++
-    if (code !== 0x30) isZero = false
+    if (code !== 0x30) significant = digits
   }
-  if (digits > digitsOfDouble || (isNegative && isZero)) return false
-  // An exponent of two digits, and a sign.
-  const next = text.charCodeAt(position + 1)
-  return end - position <= (next === minus || next === plus ? 4 : 3)
+  return significant
 }
+
+/** Whether a number is neither very large nor very small, as is told at a glance: by its few characters. */
+function hasOrdinarySize(text: string, start: number, end: number): boolean {
+  if (end - start > ordinaryLength) return false
+  // An exponent of two digits is the longest.
+  for (let position = start; position < end - 2; position++) {
+    if ((text.charCodeAt(position) | 0x20) !== 0x65) continue
+    const sign = text.charCodeAt(position + 1)
+    return end - position <= (sign === minus || sign === plus ? 4 : 3)
+  }
+  return true
+}
+
+const ordinaryLength = 30
+
+/** Between these, doubles are as dense as they are anywhere. */
+const smallSize = 1e-290
+const largeSize = 1e300
 
 /** So many decimal digits are kept by every double of an ordinary size. */
 const digitsOfDouble = 15
-
-function isZero(token: string): boolean {
-  return /^-?[0.]*(?:e|$)/i.test(token)
-}
 
 /** A non-zero decimal as its digits without zeros around them, and the power of ten of the last one. */
 function canonical(token: string): string {
@@ -384,17 +391,25 @@ function trimZeros(digits: string): string {
 
 /** Whether a string in a well-formed text has an escape `\uD8xx` … `\uDFxx` that is no half of a pair. */
 function hasLoneSurrogate(text: string, start: number, end: number): boolean {
-  let position = text.indexOf('\\', start)
+  if (levels.nextUnicode !== -1 && levels.nextUnicode < start) levels.nextUnicode = text.indexOf('\\u', start)
+  let position = levels.nextUnicode
   while (position !== -1 && position < end) {
-    const kind = surrogateAt(text, position)
+    const kind = isEscaped(text, position) ? undefined : surrogateAt(text, position)
     if (kind === 'low') return true
     if (kind === 'high') {
       if (surrogateAt(text, position + 6) !== 'low') return true
       position += 6
     }
-    position = text.indexOf('\\', position + (kind === undefined ? 2 : 6))
+    position = text.indexOf('\\u', position + (kind === undefined ? 2 : 6))
   }
   return false
+}
+
+/** Whether what stands at a position in a string has an odd number of backslashes before it, of which the last is for it. */
+function isEscaped(text: string, position: number): boolean {
+  let backslashes = 0
+  while (text.charCodeAt(position - 1 - backslashes) === backslash) backslashes++
+  return backslashes % 2 === 1
 }
 
 function surrogateAt(text: string, position: number): 'high' | 'low' | undefined {
@@ -468,6 +483,8 @@ class Levels {
    * line quadratic; it leaves alone what is stored.
    */
   nextBackslash = -1
+  /** The same of the first `\\u`, which most texts with escapes do not have. */
+  nextUnicode = -1
   readonly outermost = new Level()
   readonly #levels: Level[] = [this.outermost]
 

@@ -179,15 +179,16 @@ export const peerLineBytesMax = 4 * mebi
 
 /**
  * A frame of several updates is split before it gets longer than this. It is parsed in a few milliseconds, and in some
- * 30 ms whatever is in it.
+ * 20 ms whatever is in it.
  */
-export const peerFrameBytesMax = 256 * kibi
+export const peerFrameBytesMax = unweighedLengthMax
 
 /**
- * Values in one long line of a peer, counted as {@link itemsMax} is: of one update, and of its dependencies on as many
- * origins as are told of any peer. The names of a cut are not counted: they are those of origins.
+ * Values in one long line of a peer, counted as {@link itemsMax} is. No update has more in its writes: those of a line
+ * that was not weighed are fewer than its characters; and there are no dependencies on more origins than are told of any
+ * peer. The names of a cut are not counted: they are those of origins.
  */
-export const peerItemsMax = itemsMax + 65_536
+export const peerItemsMax = unweighedLengthMax + 65_536
 
 /** Updates in one frame. A page of the log has at most 1,000; a frame of a faulty peer is bounded too. */
 export const frameUpdatesMax = 10_000

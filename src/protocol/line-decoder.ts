@@ -50,6 +50,12 @@ export class LineDecoder {
     return this.#tailBytes > 0 || this.#rest.length > 0
   }
 
+  /** Whether a line has ended that {@link next} has not come to; it may be blank. */
+  get hasLine(): boolean {
+    if (this.#position < this.#text.length || this.#suspect.length > 0) return true
+    return this.#chunks.some((chunk) => chunk.includes(newline))
+  }
+
   /**
    * The number of the line that is unfinished or comes next, from 1, blank ones counted. Whoever bounds the time
    * that a line may take starts again when this has changed.

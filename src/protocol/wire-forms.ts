@@ -281,16 +281,20 @@ export function expected(path: string, what: string, value: unknown): ProtocolEr
 
 /** −32602 for a member that a message does not have, with the one that was probably meant. */
 export function unknownMember(path: string, name: string, known: readonly string[]): ProtocolError {
-  const near = nearestWord(name, known)
+  const near = name.length <= nameLengthMax ? nearestWord(name, known) : undefined
   const hint =
     near !== undefined
       ? `did you mean ${near}?`
       : known.length === 0
         ? 'there are none'
         : `there is ${known.join(', ')}`
-  const member = /^\w+$/.test(name) ? `${path}.${name}` : `${path}[${show(name)}]`
+  const isPlain = name.length <= nameLengthMax && /^\w+$/.test(name)
+  const member = isPlain ? `${path}.${name}` : `${path}[${show(name)}]`
   return invalidParams(member, `is not known here; ${hint}`)
 }
+
+/** No member of any message has a longer name, and nobody means one of those by it. */
+const nameLengthMax = 40
 
 /** A parsed thing in at most a line, for messages to people. */
 export function show(value: unknown): string {

@@ -443,7 +443,11 @@ type UpdatePush = Omit<Extract<Notification, { kind: 'update' }>, 'client' | 'wa
 const nothing: Cut = new Map()
 
 function writesWith(prefix: string, update: Update): readonly Write[] {
-  return update.writes.filter((write) => write.key.startsWith(prefix))
+  const { writes } = update
+  // The same for all whom it concerns alike, so that it is put into words once.
+  return writes.every(({ key }) => key.startsWith(prefix))
+    ? writes
+    : writes.filter(({ key }) => key.startsWith(prefix))
 }
 
 function isSame(a: Version, b: Version): boolean {

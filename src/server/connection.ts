@@ -10,7 +10,7 @@ import {
   stuckMs,
 } from '../protocol/limits.ts'
 import { LineDecoder, type Line } from '../protocol/line-decoder.ts'
-import { readTurns } from './read-turns.ts'
+import { clientTurns, peerTurns } from './read-turns.ts'
 
 /** What a connection's owner is told. Nothing is told after `closed`. */
 export interface ConnectionEvents {
@@ -62,7 +62,11 @@ export class Connection {
   #unsent = 0
   #isStalled = false
   #isPaused = false
+  /** Lines are there, and it is not this connection's turn to hand them on. */
+  #isWaiting = false
+  #turns = clientTurns
   #awaitsDrain = false
+  #isFetching = false
   #hasEnded = false
   /** When a byte last came, and how much has been sent since. */
   #arrivedMs = performance.now()
@@ -104,7 +108,7 @@ export class Connection {
       if (this.#isTrusted) this.#lineSinceMs = this.#arrivedMs
       this.#bytesLeft -= chunk.length
       this.#decoder.push(chunk)
-      this.#readLines()
+      if (!this.#isFetching) this.#readLines()
     })
     socket.on('end', () => {
       this.#hasEnded = true
@@ -118,9 +122,9 @@ export class Connection {
     return this.#state === 'open'
   }
 
-  /** Whether its owner has asked for no more lines. */
+  /** Whether nothing is read: its owner has asked for no more lines, or its turn has yet to come. */
   get isPaused(): boolean {
-    return this.#isPaused
+    return this.#isPaused || this.#isWaiting
   }
 
   get isStalled(): boolean {
@@ -142,6 +146,8 @@ export class Connection {
   trust(lineBytesMax: number): void {
     this.welcome(lineBytesMax)
     this.#isTrusted = true
+    // However many clients there are, and whatever they ask: links live on answers that come in time.
+    this.#turns = peerTurns
   }
 
   /**
@@ -150,7 +156,7 @@ export class Connection {
    * Who does not read cannot tell, so a pause is no idleness.
    */
   idleMs(): number {
-    if (this.#isPaused) return 0
+    if (this.isPaused) return 0
     const excusedMs = (this.#sentSinceArrival / leastBytesPerSecond) * 1_000
     return Math.max(0, performance.now() - this.#arrivedMs - excusedMs)
   }
@@ -162,7 +168,7 @@ export class Connection {
       this.destroy(`it has taken nothing of what was sent to it for ${stuckMs / 1_000} s`)
       return
     }
-    const isReading = this.#state === 'open' && !this.#isStalled && !this.#isPaused
+    const isReading = this.#state === 'open' && !this.#isStalled && !this.isPaused
     if (!isReading || !this.#decoder.unfinished) {
       this.#timedLine = 0
       return
@@ -228,7 +234,7 @@ export class Connection {
     this.#isPaused = false
     this.#arrivedMs = performance.now()
     // Not at once: the owner may be in the middle of something.
-    readTurns.wait(this.#reader)
+    this.#waitForTurn()
   }
 
   /** Sends the last line, then closes in an orderly way: stops reading, lets all leave, lingers briefly. */
@@ -312,7 +318,17 @@ export class Connection {
     return nowMs - this.#fellMs > stuckMs
   }
 
-  readonly #reader = (): void => this.#readLines()
+  #waitForTurn(): void {
+    this.#isWaiting = true
+    this.#socket.pause()
+    this.#turns.wait(this.#reader)
+  }
+
+  readonly #reader = (): void => {
+    if (this.#isWaiting) this.#arrivedMs = performance.now()
+    this.#isWaiting = false
+    this.#readLines()
+  }
 
   /** Hands on the lines that are there, until the connection stalls, is paused or closes, or its turn is over. */
   #readLines(): void {
@@ -325,14 +341,14 @@ export class Connection {
     try {
       while (this.#state === 'open') {
         if (this.#isStalled || this.#isPaused) return
-        if (!readTurns.mayRead(this.#reader)) {
+        if (this.#decoder.hasLine && !this.#turns.mayRead(this.#reader)) {
           // The others have their turn; what is left of this chunk keeps.
-          this.#socket.pause()
+          this.#waitForTurn()
           return
         }
         const line = this.#decoder.next() ?? (this.#hasEnded ? this.#decoder.end() : undefined)
-        if (line === undefined) break
-        this.#events.line(line)
+        if (line !== undefined) this.#events.line(line)
+        else if (!this.#fetch()) break
       }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
@@ -344,6 +360,22 @@ export class Connection {
     // Not sooner: what is in the lines that have come may be what it takes.
     else if (this.#bytesLeft < 0) this.#events.unreadable(tooMuchSaid(this.#limits.bytesMax ?? 0))
     else this.#socket.resume()
+  }
+
+  /**
+   * Takes what the socket has read while it was paused; it comes as a `data` event like any other. Left there it would
+   * come a chunk at a time, and as small as the other side has written it, each behind all who wait for their turn.
+   *
+   * @returns whether there was any.
+   */
+  #fetch(): boolean {
+    if (this.#socket.readableLength === 0) return false
+    this.#isFetching = true
+    try {
+      return this.#socket.read() !== null
+    } finally {
+      this.#isFetching = false
+    }
   }
 
   #checkDrained(): void {

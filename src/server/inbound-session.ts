@@ -1,6 +1,14 @@
 import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import { makeNonce, proofMatches, proofOf, type Nonces } from '../protocol/authentication.ts'
-import { encodeNotification, encodeReply, type ShellStatus } from '../protocol/client-answers.ts'
+import {
+  encodeNotification,
+  encodeReply,
+  heldBytes,
+  roomOfReply,
+  type Room,
+  type ShellStatus,
+} from '../protocol/client-answers.ts'
 import {
   checkClientRequest,
   isReplicaCall,
@@ -80,15 +88,16 @@ interface Pending {
 
 /** An answer that has not been put into words yet. */
 interface Answer {
-  readonly id: JsonRpcId
-  /** May throw a ProtocolError, which is then the answer. */
-  readonly encode: () => string
+  /** @param room for an answer that may be long. */
+  readonly encode: (room: Room) => string
+  /** What it keeps in memory meanwhile, at about. */
+  readonly bytes: number
 }
 
 /** A JSON-RPC batch whose answers go back together, put into words when the last is there and there is room. */
 interface Batch {
   unanswered: number
-  readonly answers: Answer[]
+  readonly answers: (Answer & { readonly id: JsonRpcId })[]
   /** Its messages are being handled. An error that closes the connection waits until all have been. */
   isBeingRead: boolean
   fatal: ProtocolError | undefined
@@ -118,8 +127,13 @@ export class InboundSession {
   #nextRequest = 1
   /** What each message of the line that is being read takes of it. */
   #messageBytes = 0
-  /** Answers and pushes that wait for room, in order. Empty unless the connection is stalled. */
+  /** Answers of batches that are not whole yet. */
+  #heldCount = 0
+  /** What answers that have not been put into words yet keep in memory. */
+  #heldBytes = 0
+  /** Answers and pushes that wait for room or for their turn, in order. */
   #owed: (() => void)[] = []
+  #isGoingOn = false
   /** The connection is to close, with this as its last line, once everything before has been answered. */
   #farewell: { readonly lastLine: string | undefined; readonly reason: string } | undefined
 
@@ -172,8 +186,8 @@ export class InboundSession {
     const pending = this.#pending.get(number)
     if (pending === undefined) return
     this.#pending.delete(number)
-    this.#answer(pending, () => this.#encode(pending, result))
-    if (this.#pending.size < requestsInFlightMax / 2) this.#readOn()
+    this.#answer(pending, (room) => this.#encode(pending, result, room), heldBytes(result))
+    if (this.#inFlight < requestsInFlightMax / 2) this.#readOn()
     this.#endIfDone()
   }
 
@@ -193,10 +207,15 @@ export class InboundSession {
     if (this.#farewell === undefined && !isGreeting && !this.#mustWait()) this.#connection.resume()
   }
 
+  /** Requests whose answers have not been said: of a batch all are said together. */
+  get #inFlight(): number {
+    return this.#pending.size + this.#heldCount
+  }
+
   /** The disk is no reason not to read a peer, which bounds what it sends, and whose pings must be answered. */
   #mustWait(): boolean {
     if (this.#host.isFull(this.source)) return true
-    return this.#role !== 'peer' && (this.#pending.size >= requestsInFlightMax || this.#host.isCongested())
+    return this.#role !== 'peer' && (this.#inFlight >= requestsInFlightMax || this.#host.isCongested())
   }
 
   notify(notification: Notification): void {
@@ -499,20 +518,34 @@ export class InboundSession {
 
   #drained(): void {
     const owed = this.#owed
+    const startMs = performance.now()
     let said = 0
-    while (said < owed.length && !this.#connection.isStalled) (owed[said++] as () => void)()
+    let isOver = false
+    while (said < owed.length && !this.#connection.isStalled && !isOver) {
+      ;(owed[said++] as () => void)()
+      isOver = performance.now() - startMs > sliceMs
+    }
     this.#owed = owed.slice(said)
     this.#connection.flush()
-    if (this.#owed.length === 0 && !this.#connection.isStalled) {
-      this.#host.step({ kind: 'clientDrained', client: this.#client }, 0)
-    }
+    if (this.#owed.length > 0) this.#goOn()
+    else if (!this.#connection.isStalled) this.#host.step({ kind: 'clientDrained', client: this.#client }, 0)
     this.#endIfDone()
   }
 
-  #encode(pending: Pending, result: ClientResult): string {
+  /** Says what is owed in a later turn, unless it waits for room: to find out that there is none may take long, too. */
+  #goOn(): void {
+    if (this.#isGoingOn || this.#connection.isStalled) return
+    this.#isGoingOn = true
+    setImmediate(() => {
+      this.#isGoingOn = false
+      if (this.#owed.length > 0) this.#drained()
+    })
+  }
+
+  #encode(pending: Pending, result: ClientResult, room: Room): string {
     const id = pending.id ?? null
     if (typeof pending.call === 'object' && isReplicaCall(pending.call)) {
-      return encodeReply(id, pending.call, result, this.#host)
+      return encodeReply(id, pending.call, result, this.#host, room)
     }
     if (result.method !== 'hello') throw new Error(`a hello was answered with ${result.method}`)
     return encodeResponse(id, {
@@ -524,48 +557,71 @@ export class InboundSession {
     })
   }
 
-  /** Gives an answer; a notification has none, and a batch gives all of its own together. */
-  #answer({ id, batch }: Pick<Pending, 'id' | 'batch'>, encode: () => string): void {
+  /**
+   * Gives an answer; a notification has none, and a batch gives all of its own together.
+   *
+   * @param bytes that it keeps in memory until it is put into words.
+   */
+  #answer({ id, batch }: Pick<Pending, 'id' | 'batch'>, encode: Answer['encode'], bytes = 0): void {
     if (id === undefined) return
     if (batch === undefined) {
-      this.#say(() => this.#connection.send(this.#inWords({ id, encode }, replyBytesMax)))
+      const answer = this.#hold({ encode, bytes }, id)
+      this.#say(() => this.#connection.send(this.#inWords(answer, id, roomOfReply)))
       return
     }
-    batch.answers.push({ id, encode })
+    batch.answers.push({ id, ...this.#hold({ encode, bytes }, id) })
+    this.#heldCount++
     batch.unanswered--
     if (batch.unanswered > 0) return
-    this.#say(() => {
-      let length = 0
-      const lines = batch.answers.map((answer) => {
-        const line = this.#inWords(answer, replyBytesMax - length)
-        length += line.length
-        return line
-      })
-      const whole = encodeBatch(lines)
-      if (whole !== undefined) this.#connection.send(whole)
+    this.#heldCount -= batch.answers.length
+    this.#say(() => this.#sayBatch(batch.answers))
+  }
+
+  #sayBatch(answers: Batch['answers']): void {
+    let left = replyBytesMax
+    const room: Room = {
+      get bytes() {
+        return Math.max(left, shortAnswerLengthMax)
+      },
+      refusal: () => {
+        // What comes after it is not tried: that alone could take long.
+        left = 0
+        const message = `the answers to this batch would be longer than ${replyBytesMax} bytes together; ask for less at once`
+        return protocolError('tooLarge', message, { data: { replyBytesMax } })
+      },
+    }
+    const lines = answers.map((answer) => {
+      const line = this.#inWords(answer, answer.id, room)
+      left -= Buffer.byteLength(line)
+      return line
     })
+    const whole = encodeBatch(lines)
+    if (whole !== undefined) this.#connection.send(whole)
+  }
+
+  /** An answer that waits to be put into words; an error in its place where more is held for others than may be. */
+  #hold(answer: Answer, id: JsonRpcId): Answer {
+    const { outboxes } = this.#host
+    if (answer.bytes > shortAnswerLengthMax && outboxes.used + answer.bytes > outboxesBytesMax)
+      return { encode: () => encodeError(tooMuchOwed(), id), bytes: 0 }
+    outboxes.used += answer.bytes
+    this.#heldBytes += answer.bytes
+    return answer
   }
 
   /** An answer's line; an error in its place where it is long and there is no room for it. */
-  #inWords({ id, encode }: Answer, lengthMax: number): string {
-    let line: string
+  #inWords({ encode, bytes }: Answer, id: JsonRpcId, room: Room): string {
+    const { outboxes } = this.#host
+    outboxes.used -= bytes
+    this.#heldBytes -= bytes
+    const isFull = outboxes.used > outboxesBytesMax
     try {
-      line = encode()
+      // Only what can be asked for again is ever replaced: an acknowledgement is short.
+      return encode(isFull ? { bytes: shortAnswerLengthMax, refusal: tooMuchOwed } : room)
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       return encodeError(error, id)
     }
-    // Only what can be asked for again is ever replaced: an acknowledgement is short.
-    if (line.length <= shortAnswerLengthMax) return line
-    if (line.length > lengthMax) {
-      const message = `the answers to this batch would be longer than ${replyBytesMax} bytes together; ask for less at once`
-      return encodeError(protocolError('tooLarge', message, { data: { replyBytesMax } }), id)
-    }
-    if (this.#host.outboxes.used > outboxesBytesMax) {
-      const message = 'too many answers wait for readers that do not take them; ask again a little later'
-      return encodeError(protocolError('overloaded', message, { data: { retryAfterMs: 1_000 } }), id)
-    }
-    return line
   }
 
   /** Answers what needs no replica; the error, where it is one, may cost the connection. */
@@ -614,11 +670,21 @@ export class InboundSession {
     this.#calls.abandon(reason)
     this.#pending.clear()
     this.#owed = []
+    this.#host.outboxes.used -= this.#heldBytes
+    this.#heldBytes = 0
     if (this.#link !== undefined) this.#host.mesh.incomingClosed(this.#link, reason)
     if (this.#name !== undefined) this.#host.tell({ kind: 'clientLeft', client: this.#name })
     this.#host.closed()
   }
 }
+
+function tooMuchOwed(): ProtocolError {
+  const message = 'too many answers wait for readers that do not take them; ask again a little later'
+  return protocolError('overloaded', message, { data: { retryAfterMs: 1_000 } })
+}
+
+/** What is owed to one client is put into words for so many milliseconds at a time. */
+const sliceMs = 10
 
 interface Dispatched {
   readonly method: string

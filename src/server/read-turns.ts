@@ -1,16 +1,20 @@
 import { performance } from 'node:perf_hooks'
 
 /**
- * Who may hand on what has come, so that one turn of the event loop takes no longer than a slice and one line,
- * however many connections have much to hand on, and however dear.
+ * Who may hand on what has come, so that there is never more than a slice of it and one line without a turn of the
+ * event loop, however many connections have much to hand on, and however dear.
  *
- * Whoever finds the slice over waits for a later turn of the loop, and is served before whoever comes after it.
+ * Whoever finds the slice over waits for a later turn of the loop, and is served before whoever comes after it. Among
+ * those that wait each has a part of the slice, and goes to the end when it is over: whoever asks little is served
+ * after a part of each of the others, however much they ask.
  */
 export class ReadTurns {
   readonly #now: () => number
   readonly #schedule: (run: () => void) => void
   readonly #waiting = new Set<Reader>()
   #served: Reader | undefined
+  /** When the part of the one that is served is over; undefined before its first line, which it is always given. */
+  #partEndMs: number | undefined
   /** When the slice of this turn of the loop is over; undefined where nobody has read anything in it yet. */
   #endMs: number | undefined
   #isScheduled = false
@@ -26,15 +30,15 @@ export class ReadTurns {
     this.#schedule = surroundings.schedule ?? setImmediate
   }
 
-  /** Whether a reader may hand on one more line now. Where not it {@link wait waits}. */
+  /** Whether a reader may hand on one more line now. Where not it is to {@link wait}. */
   mayRead(reader: Reader): boolean {
-    const isBehind = this.#waiting.size > 0 && this.#served !== reader
-    if (!isBehind && !this.#isOver()) return true
-    this.wait(reader)
-    return false
+    if (this.#served !== reader) return this.#waiting.size === 0 && !this.#isOver()
+    const isFirst = this.#partEndMs === undefined
+    this.#partEndMs ??= this.#now() + partMs
+    return isFirst || this.#now() < this.#partEndMs
   }
 
-  /** Calls a reader in a later turn of the event loop, behind those that wait already. */
+  /** Calls a reader later, behind those that wait already. */
   wait(reader: Reader): void {
     this.#waiting.add(reader)
     this.#scheduleTurn()
@@ -55,24 +59,28 @@ export class ReadTurns {
 
   #turn(): void {
     this.#isScheduled = false
-    this.#endMs = undefined
+    this.#endMs = this.#waiting.size === 0 ? undefined : this.#now() + sliceMs
     // Who reads on and is not done waits anew, at the end.
     for (const reader of this.#waiting) {
       this.#waiting.delete(reader)
       this.#served = reader
+      this.#partEndMs = undefined
       reader()
       this.#served = undefined
       if (this.#isOver()) break
     }
-    if (this.#waiting.size > 0) this.#scheduleTurn()
+    // The next begins a slice anew.
+    if (this.#endMs !== undefined) this.#scheduleTurn()
   }
 }
 
-/** Hands on lines for as long as {@link ReadTurns.mayRead} lets it, which is asked before each. */
+/** Hands on lines for as long as {@link ReadTurns.mayRead} lets it, which is asked before each; then it waits again. */
 export type Reader = () => void
 
-/** There is one event loop in a process. */
-export const readTurns = new ReadTurns()
+/** There is one event loop in a process; and those of servers never wait for those of clients. */
+export const clientTurns = new ReadTurns()
+export const peerTurns = new ReadTurns()
 
-/** So many milliseconds, in which hundreds of ordinary requests are looked at. */
+/** In milliseconds; hundreds of ordinary requests are looked at in it. */
 const sliceMs = 5
+const partMs = 1

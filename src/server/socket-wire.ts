@@ -148,12 +148,13 @@ class SocketWire implements Wire {
         closed: events.closed,
       },
     })
+    connection.trust(peerLineBytesMax)
     return { connection, calls }
   }
 
   /** What the other side says on this connection: answers, now and then a ping, and why it closes. */
   #read(text: string, events: WireEvents, { connection, calls }: Conversation): void {
-    const line = parseRpcLine(text, { sender: 'server' })
+    const line = parseRpcLine(text, { sender: 'peer' })
     for (const message of line.isBatch ? line.messages : [line.message]) {
       if (message.kind === 'response' && message.id === null && 'error' in message.outcome) {
         const { error } = message.outcome

@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ProtocolError } from '../../src/protocol/errors.ts'
 import { parseRpcLine } from '../../src/protocol/json-rpc.ts'
-import { peerLineBytesMax, writesBytesMax } from '../../src/protocol/limits.ts'
+import { peerLineBytesMax, unweighedLengthMax, writesBytesMax } from '../../src/protocol/limits.ts'
 import { LineDecoder } from '../../src/protocol/line-decoder.ts'
 import {
   checkChallengeResult,
@@ -238,7 +238,7 @@ describe('an update', () => {
       ...update,
       timestamp: index + 10,
       previous: index + 9,
-      writes: [{ key: `k${index}`, value: 'ä'.repeat(25_000) }],
+      writes: [{ key: `k${index}`, value: 'ä'.repeat(12_000) }],
     }))
     const text = encodePeerMessage({ kind: 'page', pull: 9, updates, more: true })
     const frames = received(text)
@@ -254,6 +254,41 @@ describe('an update', () => {
       frames.flatMap((frame) => (frame.kind === 'updates' || frame.kind === 'page' ? frame.updates : [])),
     ).toEqual(updates)
     expect(frames.at(-1)).toMatchObject({ pull: 9, more: true })
+  })
+})
+
+describe('the densest that is sent', () => {
+  const dense = (characters: number): readonly object[] =>
+    Array.from({ length: Math.floor(characters / 3) }, () => [])
+
+  it.each([
+    ['of one update of a line that was not weighed', 1, unweighedLengthMax],
+    ['of updates that fill a frame each', 3, 99_000],
+    ['of many small updates', 400, 800],
+  ])('is read by a peer: a frame %s', (_, count, characters) => {
+    const updates = Array.from({ length: count }, (__, index) => ({
+      ...update,
+      timestamp: index + 10,
+      previous: index + 9,
+      writes: [{ key: 'k', value: dense(characters) as never }],
+    }))
+    const lines = encodePeerMessage({ kind: 'page', pull: 9, updates, more: true }).trimEnd().split('\n')
+    for (const line of lines) expect(() => parseRpcLine(line, { sender: 'peer' })).not.toThrow()
+  })
+
+  it('is read by a peer: a page of a snapshot that is filled to its bytes', () => {
+    const { bytesMax } = defaultLimits.snapshotPage
+    const sibling = { key: 'x', version: { timestamp: 3, origin: one }, value: dense(bytesMax) as never }
+    const line = encodePeerMessage({
+      kind: 'snapshot',
+      pull: 1,
+      snapshot: 1,
+      page: 1,
+      siblings: [sibling],
+      rows: [],
+      sessions: [],
+    })
+    expect(() => parseRpcLine(line.trimEnd(), { sender: 'peer' })).not.toThrow()
   })
 })
 

@@ -32,9 +32,18 @@ describe('turns at reading', () => {
     little()
     expect(stage.read).toEqual(['much', 'much'])
     stage.turn()
-    expect(stage.read.slice(2)).toEqual(['much', 'much'])
+    expect(stage.read.slice(2)).toEqual(['much', 'little'])
     stage.turn()
-    expect(stage.read.slice(4)).toEqual(['little', 'much'])
+    expect(stage.read.slice(4)).toEqual(['much', 'much'])
+  })
+
+  it('give each of those that wait a part, in which it reads what is quickly read', () => {
+    const stage = new Stage(0.4)
+    const readers = ['a', 'b'].map((name) => stage.reader(name, 20))
+    for (const reader of readers) stage.turns.wait(reader)
+    stage.turn()
+    // Three lines in a millisecond, until five are over.
+    expect(stage.read.join('')).toBe('aaabbbaaabbbaaa')
   })
 
   it('let nobody in before those that wait, though there is time', () => {
@@ -52,10 +61,13 @@ describe('turns at reading', () => {
 class Stage {
   readonly read: string[] = []
   readonly turns: ReadTurns
+  readonly #lineMs: number
   #nowMs = 0
   #due: (() => void)[] = []
 
-  constructor() {
+  /** @param lineMs what each line takes. */
+  constructor(lineMs = 3) {
+    this.#lineMs = lineMs
     this.turns = new ReadTurns({ now: () => this.#nowMs, schedule: (run) => this.#due.push(run) })
   }
 
@@ -72,10 +84,14 @@ class Stage {
   reader(name: string, lines: number): () => void {
     let left = lines
     const reader = (): void => {
-      while (left > 0 && this.turns.mayRead(reader)) {
+      while (left > 0) {
+        if (!this.turns.mayRead(reader)) {
+          this.turns.wait(reader)
+          return
+        }
         left--
         this.read.push(name)
-        this.#nowMs += 3
+        this.#nowMs += this.#lineMs
       }
     }
     return reader
