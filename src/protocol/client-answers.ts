@@ -391,10 +391,11 @@ export function heldBytes(result: ClientResult): number {
 const heldBytesPerItem = 128
 
 /**
- * `JSON.stringify`, piece by piece, so that it stops early: undefined where the text would take more than `bytesMax`.
- * What is called `value` is one piece, and only made where it is not longer for certain.
+ * `JSON.stringify`: undefined where the text would take more than `bytesMax`. Nothing is made where it is longer for
+ * certain, and elsewhere it is made piece by piece, so that it stops early. What is called `value` is one piece.
  */
 function boundedText(value: unknown, bytesMax: number): string | undefined {
+  if (lengthLeft(value, bytesMax) < 0) return undefined
   const pieces: string[] = []
   return addText(pieces, value, bytesMax) < 0 ? undefined : pieces.join('')
 }
@@ -402,7 +403,6 @@ function boundedText(value: unknown, bytesMax: number): string | undefined {
 /** @returns what is left of so many bytes; less than 0 where the text does not fit. */
 function addText(pieces: string[], value: unknown, bytes: number, isPiece = false): number {
   if (isPiece || typeof value !== 'object' || value === null) {
-    if (isLongerThan(value, bytes)) return -1
     const text = JSON.stringify(value)
     pieces.push(text)
     return bytes - Buffer.byteLength(text)
@@ -423,12 +423,7 @@ function addText(pieces: string[], value: unknown, bytes: number, isPiece = fals
   return left
 }
 
-/** Whether the text of a value has more characters for certain; it may have more though this says that it has not. */
-function isLongerThan(value: unknown, lengthMax: number): boolean {
-  return lengthLeft(value, lengthMax) < 0
-}
-
-/** What is left of a length when the shortest text of a value is taken from it; less than 0 where it does not fit. */
+/** What is left of a length when the characters are taken from it that the text of a value has at least. */
 function lengthLeft(value: unknown, length: number): number {
   if (typeof value === 'string') return length - value.length - 2
   if (typeof value !== 'object' || value === null) return length - 1
@@ -442,7 +437,8 @@ function lengthLeft(value: unknown, length: number): number {
   }
   for (const name in value) {
     if (left < 0) break
-    left = lengthLeft((value as { readonly [name: string]: unknown })[name], left - name.length - 4)
+    const member = (value as { readonly [name: string]: unknown })[name]
+    if (member !== undefined) left = lengthLeft(member, left - name.length - 4)
   }
   return left + 1
 }

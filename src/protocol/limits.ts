@@ -181,7 +181,7 @@ export const peerLineBytesMax = 4 * mebi
  * A frame of several updates is split before it gets longer than this. It is parsed in a few milliseconds, and in some
  * 20 ms whatever is in it.
  */
-export const peerFrameBytesMax = unweighedLengthMax
+export const peerFrameBytesMax = 128 * kibi
 
 /**
  * Values in one long line of a peer, counted as {@link itemsMax} is. No update has more in its writes: those of a line

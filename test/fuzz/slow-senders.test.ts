@@ -11,6 +11,7 @@ import {
   stuckMs,
 } from '../../src/protocol/limits.ts'
 import { Connection } from '../../src/server/connection.ts'
+import { clientTurns, peerTurns, type ReadTurns } from '../../src/server/read-turns.ts'
 import { within } from '../integration/processes.ts'
 
 /**
@@ -91,6 +92,69 @@ async function until(isSo: () => boolean): Promise<void> {
 function pass(ms = 1_000): void {
   nowMs += ms
   connection.beat()
+}
+
+describe('a sender whose turn has yet to come', () => {
+  it('is neither silent nor slow: its lines are there, and it is the server that does not read them', async () => {
+    await open()
+    connection.trust(lineBytesMax)
+    await send('half')
+    const occupants = new Occupants(peerTurns)
+    sender.write(' of it\n')
+    await until(() => connection.isPaused)
+    pass(stuckMs)
+    pass(finishLineMs)
+    expect([connection.isPaused, connection.idleMs()]).toEqual([true, 0])
+    await occupants.leave()
+    await until(() => told.lines.length > 0)
+    expect(connection.idleMs()).toBeLessThan(silentLinkMs)
+    expect(told).toEqual({ lines: ['half of it'], refusals: [], closings: [] })
+  })
+
+  it('has all that has come meanwhile read in one turn, however small the pieces', async () => {
+    await open()
+    const count = 300
+    const occupants = new Occupants(clientTurns, count)
+    for (let number = 0; number < 20; number++) {
+      const before = accepted.bytesRead
+      sender.write(`${number}\n`)
+      await until(() => accepted.bytesRead > before)
+    }
+    await until(() => told.lines.length === 20)
+    const rounds = occupants.served / count
+    await occupants.leave()
+    expect(rounds).toBeLessThan(4)
+  })
+})
+
+/** So many who always have more lines, and take long for each. */
+class Occupants {
+  served = 0
+  #waiting = 0
+  #areBusy = true
+
+  constructor(turns: ReadTurns, count = 1) {
+    for (let number = 0; number < count; number++) {
+      const reader = (): void => {
+        this.served++
+        this.#waiting--
+        nowMs += 10
+        if (this.#areBusy) wait()
+      }
+      const wait = (): void => {
+        this.#waiting++
+        turns.wait(reader)
+      }
+      wait()
+    }
+  }
+
+  /** They have nothing more, and the turns, which all tests share, are as if they had never been. */
+  async leave(): Promise<void> {
+    this.#areBusy = false
+    await until(() => this.#waiting === 0)
+    for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve))
+  }
 }
 
 describe('a sender that is slow', () => {

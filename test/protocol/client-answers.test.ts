@@ -21,6 +21,7 @@ import { protocolError, type ProtocolError } from '../../src/protocol/errors.ts'
 import { parseRpcLine, type RpcMessage } from '../../src/protocol/json-rpc.ts'
 import type { ClientResult, MissingEntry, MissingVersion, RequestStamp } from '../../src/replica/messages.ts'
 import type { Notification } from '../../src/replica/output.ts'
+import type { JsonValue } from '../../src/replica/update.ts'
 import { makeOrigin, type Version } from '../../src/replica/version.ts'
 import { refusalBy, thrownBy } from './refusal.ts'
 
@@ -399,6 +400,20 @@ describe('a push', () => {
     expect(lines[1]).toEqual([expect.stringContaining('"watch":2'), shared, '}}\n'])
     expect(lines[1]?.[1]).toBe(shared)
     expect(messageIn(lines[0]?.join('') ?? '')).toMatchObject({ params: { watch: 1, writes } })
+  })
+
+  it('refuses what finds no room, whatever is in it, and gives what is short all the same', () => {
+    const room = { bytes: 8_192, refusal: () => protocolError('overloaded', 'no room') }
+    const read = (value: JsonValue): ClientResult => ({
+      method: 'read',
+      values: [{ key: 'x', winner: { version: first, value }, conflicts: [] }],
+    })
+    const given = (value: JsonValue): unknown =>
+      JSON.parse(encodeReply(1, call('read', { key: 'x' }), read(value), host, room))
+    for (const value of ['x'.repeat(8_200), 'ü'.repeat(4_100), Array.from({ length: 4_100 }, () => 0)])
+      expect(given(value)).toMatchObject({ error: { code: -32002 } })
+    for (const value of ['x'.repeat(8_000), 'ü'.repeat(4_000), Array.from({ length: 4_000 }, () => 0), {}])
+      expect(given(value)).toMatchObject({ result: { value } })
   })
 
   it('leaves the values of conflicting versions out where they are too long, and says so', () => {
