@@ -109,8 +109,8 @@ export const nameBytesMax = 1024
 export const clientConnectionsMax = 1_024
 
 /**
- * Requests of one connection that are not answered yet. Above it, the server stops reading that socket, so that
- * TCP tells the client to slow down; it refuses nothing.
+ * Requests of one connection whose answers have not been said yet: those of a batch are said together. Above it, the
+ * server stops reading that socket, so that TCP tells the client to slow down; it refuses nothing.
  */
 export const requestsInFlightMax = 1_024
 
