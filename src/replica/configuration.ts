@@ -69,8 +69,8 @@ export const defaultLimits: Limits = {
   // A wave of 10⁵ updates in the worst order fits; 64 MiB bounds what a peer can make a server hold.
   buffer: { updatesMax: 100_000, bytesMax: 64 << 20 },
   // A page takes a few milliseconds to apply, and fits a peer's frame whatever the size of its last update.
-  page: { updatesMax: 1_000, bytesMax: 128 << 10 },
-  // What is counted here can take more bytes on the wire; one value always fits.
+  page: { updatesMax: 1_000, bytesMax: 512 << 10 },
+  // Smaller, because it is one frame, in which what is counted here can take more bytes; one value always fits.
   snapshotPage: { updatesMax: 1_000, bytesMax: 128 << 10 },
   pushedBytesMax: 4 << 20,
   appliedPerStepMax: 1_000,

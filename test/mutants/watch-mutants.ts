@@ -128,8 +128,10 @@ export const watchMutants: readonly Mutant[] = [
     rule: 'R11',
     why: 'A watcher is told one key of an update that wrote several of its keys.',
     file: watches,
-    find: 'return update.writes.filter((write) => write.key.startsWith(prefix))',
-    replace: 'return update.writes.filter((write) => write.key.startsWith(prefix)).slice(0, 1)',
+    find: `return writes.every(({ key }) => key.startsWith(prefix))
+    ? writes
+    : writes.filter(({ key }) => key.startsWith(prefix))`,
+    replace: 'return writes.filter(({ key }) => key.startsWith(prefix)).slice(0, 1)',
     workload,
   },
   {
