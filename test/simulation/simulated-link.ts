@@ -185,7 +185,10 @@ class SimulatedWire implements Wire {
     const fault = this.#audit.passed(message)
     if (fault !== undefined) violations.add('R8', `the link from ${this.#process.origin} ${fault}`)
     const text = isOnWire ? encodePeerMessage(message) : undefined
-    const arrive = (): void => connection.to.receive(connection, text === undefined ? message : decoded(text))
+    const arrive = (): void => {
+      const messages = text === undefined ? [message] : decoded(text)
+      for (const frame of messages) connection.to.receive(connection, frame)
+    }
     connection.forward(arrive)
     if (network.isDuplicated()) connection.forward(arrive)
   }
@@ -228,8 +231,13 @@ class SimulatedWire implements Wire {
   }
 }
 
-function decoded(text: string): PeerMessage {
-  const line = parseRpcLine(text.trimEnd(), { sender: 'server' })
+/** The frames of a text: a long message has several. */
+function decoded(text: string): readonly PeerMessage[] {
+  return text.trimEnd().split('\n').map(decodedFrame)
+}
+
+function decodedFrame(text: string): PeerMessage {
+  const line = parseRpcLine(text, { sender: 'peer' })
   if (line.isBatch || line.message.kind !== 'notification') throw new Error(`no notification: ${text}`)
   const call = checkPeerMessage(line.message.method, line.message.params)
   if (call.kind === 'hello' || call.kind === 'members' || call.kind === 'ping')
