@@ -13,8 +13,9 @@ import type { JsonValue } from '../replica/update.ts'
 import { serverOf, showVersion, type ServerId } from '../replica/version.ts'
 import type { ReplicaCall } from './client-messages.ts'
 import { invalidParams, ProtocolError, protocolError } from './errors.ts'
-import { encodeError, encodeNotice, encodeResponse, type JsonRpcId } from './json-rpc.ts'
+import { encodeError, encodeNotice, encodeResponse, responseWith, type JsonRpcId } from './json-rpc.ts'
 import { protocolVersion, replyBytesMax, shortAnswerLengthMax } from './limits.ts'
+import type { LineParts } from './line-decoder.ts'
 import { cutToWire, show, siblingToWire, versionToWire, type Member } from './wire-forms.ts'
 
 /**
@@ -81,7 +82,7 @@ export function encodeReply(
     if (isShort(result)) return encodeResponse(id, encoded)
     const text = boundedText(encoded, room.bytes)
     if (text === undefined) throw room.refusal(call)
-    return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${text}}\n`
+    return responseWith(id, text)
   } catch (error) {
     if (error instanceof ProtocolError) return encodeError(error, id)
     throw error
@@ -140,9 +141,6 @@ export function encodeResult(
       throw refusal(result.reason, call)
   }
 }
-
-/** A line in parts, of which some are bytes that are part of other lines, too. */
-export type LineParts = readonly (string | Buffer)[]
 
 /** The line that tells a watcher. What is long in it, and the same for all watchers of a prefix, is there once. */
 export function encodeNotification(notification: Notification): LineParts {

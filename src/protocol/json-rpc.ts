@@ -105,7 +105,12 @@ export function encodeNotice(notice: {
 
 /** The line that answers a request with its result. */
 export function encodeResponse(id: JsonRpcId, result: unknown): string {
-  return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${JSON.stringify(result)}}\n`
+  return responseWith(id, JSON.stringify(result))
+}
+
+/** As {@link encodeResponse}, of a result that is text already. */
+export function responseWith(id: JsonRpcId, result: string): string {
+  return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}\n`
 }
 
 /** The line that answers a request, or an unreadable line, with an error. The id is the error's own by default. */

@@ -9,6 +9,9 @@ export interface Line {
   readonly bytes: number
 }
 
+/** A line that is to be sent, in parts, of which some are bytes that are part of other lines, too. */
+export type LineParts = readonly (string | Buffer)[]
+
 /**
  * Bytes in, lines out: UTF-8, each line ended by `\n`; a `\r` before it belongs to the end. Lines of nothing but
  * spaces, tabs and `\r` are skipped.

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
-import type { LineParts } from '../protocol/client-answers.ts'
 import { ProtocolError, protocolError } from '../protocol/errors.ts'
 import {
   finishLineMs,
@@ -9,8 +8,8 @@ import {
   shortAnswerLengthMax,
   stuckMs,
 } from '../protocol/limits.ts'
-import { LineDecoder, type Line } from '../protocol/line-decoder.ts'
-import { clientTurns, peerTurns } from './read-turns.ts'
+import { LineDecoder, type Line, type LineParts } from '../protocol/line-decoder.ts'
+import { clientTurns, peerTurns, type ReadTurns } from './read-turns.ts'
 
 /** What a connection's owner is told. Nothing is told after `closed`. */
 export interface ConnectionEvents {
@@ -64,7 +63,6 @@ export class Connection {
   #isPaused = false
   /** Lines are there, and it is not this connection's turn to hand them on. */
   #isWaiting = false
-  #turns = clientTurns
   #awaitsDrain = false
   #isFetching = false
   #hasEnded = false
@@ -146,8 +144,6 @@ export class Connection {
   trust(lineBytesMax: number): void {
     this.welcome(lineBytesMax)
     this.#isTrusted = true
-    // However many clients there are, and whatever they ask: links live on answers that come in time.
-    this.#turns = peerTurns
   }
 
   /**
@@ -267,20 +263,9 @@ export class Connection {
 
   /** Hands the outbox to the system, in one write. @param done is told when all of it has left, or failed. */
   #write(done: (error?: Error | null) => void): void {
-    const outbox = this.#outbox
+    const chunks = joinedTexts(this.#outbox)
     this.#outbox = []
     this.#outboxLength = 0
-    // Most have no bytes in them, and texts are joined at less cost than they are written one by one.
-    const chunks: (string | Buffer)[] = []
-    let first = 0
-    for (let index = 0; index <= outbox.length; index++) {
-      const part = outbox[index]
-      if (typeof part === 'string') continue
-      if (first < index)
-        chunks.push(index - first === 1 ? (outbox[first] as string) : outbox.slice(first, index).join(''))
-      if (part !== undefined) chunks.push(part)
-      first = index + 1
-    }
     const last = chunks.pop() as string | Buffer
     if (chunks.length > 0) this.#socket.cork()
     for (const chunk of chunks) this.#socket.write(chunk)
@@ -316,6 +301,11 @@ export class Connection {
     if (this.#unsent === 0 || queuedBytes < this.#queuedBytes) this.#fellMs = nowMs
     this.#queuedBytes = queuedBytes
     return nowMs - this.#fellMs > stuckMs
+  }
+
+  /** However many clients there are, and whatever they ask: links live on answers that come in time. */
+  get #turns(): ReadTurns {
+    return this.#isTrusted ? peerTurns : clientTurns
   }
 
   #waitForTurn(): void {
@@ -394,6 +384,23 @@ export class Connection {
     this.#unsent = 0
     this.#events.closed(reason)
   }
+}
+
+/** The same line in as few parts: texts are joined at less cost than they are written one by one. */
+function joinedTexts(parts: LineParts): (string | Buffer)[] {
+  const joined: (string | Buffer)[] = []
+  let texts: string[] = []
+  for (const part of parts) {
+    if (typeof part === 'string') {
+      texts.push(part)
+      continue
+    }
+    if (texts.length > 0) joined.push(texts.join(''))
+    texts = []
+    joined.push(part)
+  }
+  if (texts.length > 0) joined.push(texts.join(''))
+  return joined
 }
 
 function tooMuchSaid(bytesMax: number): ProtocolError {

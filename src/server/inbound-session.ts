@@ -53,6 +53,7 @@ import { Connection, type Outboxes } from './connection.ts'
 import type { InputSource } from './input-queue.ts'
 import type { IncomingLink, Mesh } from './mesh.ts'
 import type { ServerEvent } from './narrator.ts'
+import { sliceMs } from './replica-loop.ts'
 
 /** What a session needs of its server. */
 export interface SessionHost {
@@ -88,6 +89,7 @@ interface Pending {
 
 /** An answer that has not been put into words yet. */
 interface Answer {
+  readonly id: JsonRpcId
   /** @param room for an answer that may be long. */
   readonly encode: (room: Room) => string
   /** What it keeps in memory meanwhile, at about. */
@@ -97,7 +99,7 @@ interface Answer {
 /** A JSON-RPC batch whose answers go back together, put into words when the last is there and there is room. */
 interface Batch {
   unanswered: number
-  readonly answers: (Answer & { readonly id: JsonRpcId })[]
+  readonly answers: Answer[]
   /** Its messages are being handled. An error that closes the connection waits until all have been. */
   isBeingRead: boolean
   fatal: ProtocolError | undefined
@@ -564,12 +566,12 @@ export class InboundSession {
    */
   #answer({ id, batch }: Pick<Pending, 'id' | 'batch'>, encode: Answer['encode'], bytes = 0): void {
     if (id === undefined) return
+    const answer = this.#hold({ id, encode, bytes })
     if (batch === undefined) {
-      const answer = this.#hold({ encode, bytes }, id)
-      this.#say(() => this.#connection.send(this.#inWords(answer, id, roomOfReply)))
+      this.#say(() => this.#connection.send(this.#inWords(answer, roomOfReply)))
       return
     }
-    batch.answers.push({ id, ...this.#hold({ encode, bytes }, id) })
+    batch.answers.push(answer)
     this.#heldCount++
     batch.unanswered--
     if (batch.unanswered > 0) return
@@ -591,7 +593,7 @@ export class InboundSession {
       },
     }
     const lines = answers.map((answer) => {
-      const line = this.#inWords(answer, answer.id, room)
+      const line = this.#inWords(answer, room)
       left -= Buffer.byteLength(line)
       return line
     })
@@ -600,17 +602,18 @@ export class InboundSession {
   }
 
   /** An answer that waits to be put into words; an error in its place where more is held for others than may be. */
-  #hold(answer: Answer, id: JsonRpcId): Answer {
+  #hold(answer: Answer): Answer {
     const { outboxes } = this.#host
+    const { id } = answer
     if (answer.bytes > shortAnswerLengthMax && outboxes.used + answer.bytes > outboxesBytesMax)
-      return { encode: () => encodeError(tooMuchOwed(), id), bytes: 0 }
+      return { id, encode: () => encodeError(tooMuchOwed(), id), bytes: 0 }
     outboxes.used += answer.bytes
     this.#heldBytes += answer.bytes
     return answer
   }
 
   /** An answer's line; an error in its place where it is long and there is no room for it. */
-  #inWords({ encode, bytes }: Answer, id: JsonRpcId, room: Room): string {
+  #inWords({ id, encode, bytes }: Answer, room: Room): string {
     const { outboxes } = this.#host
     outboxes.used -= bytes
     this.#heldBytes -= bytes
@@ -682,9 +685,6 @@ function tooMuchOwed(): ProtocolError {
   const message = 'too many answers wait for readers that do not take them; ask again a little later'
   return protocolError('overloaded', message, { data: { retryAfterMs: 1_000 } })
 }
-
-/** What is owed to one client is put into words for so many milliseconds at a time. */
-const sliceMs = 10
 
 interface Dispatched {
   readonly method: string

@@ -208,8 +208,8 @@ export class ReplicaLoop {
   }
 }
 
-/** Nobody notices this, and a slice of hundreds of requests fits into it. */
-const sliceMs = 10
+/** In milliseconds. Nobody notices this, and a slice of hundreds of requests fits into it. */
+export const sliceMs = 10
 
 /**
  * Outputs that wait for the disk. They hold references to what the replica keeps anyway, about a kibibyte each; a
