@@ -11,7 +11,6 @@ import { Checkpointer, notingReplay } from '../../src/server/checkpointer.ts'
 import { ReplicaLoop } from '../../src/server/replica-loop.ts'
 import { MemoryDisk } from '../../src/storage/memory-store.ts'
 import type { Store, StoreBatch } from '../../src/storage/store.ts'
-import { originOf } from '../replica/update-builder.ts'
 
 describe('R6: a crash between any two commits', () => {
   it('leaves what a replica had that stepped just what was committed', async () => {
@@ -50,7 +49,7 @@ describe('R6: a crash between any two commits', () => {
           const first = new World()
           for (const act of before) await first.do(act)
           const disk = await first.diskAfter(crash % (first.batches.length + 1))
-          const second = new World(disk)
+          const second = new World({ disk, incarnation: 'b' })
           for (const act of after) await second.do(act)
           await second.finish()
           for (let count = 0; count <= second.batches.length; count++) {
@@ -125,15 +124,24 @@ class World {
   /** All updates that exist. */
   readonly #updates: Update[] = []
   readonly #numbers = new Map<string, number>()
+  readonly #incarnation: string
   #scheduled: (() => void)[] = []
   #nowMs = 0
 
-  constructor(disk: MemoryDisk = new MemoryDisk({ settle: 'when told' })) {
+  /**
+   * @param options.incarnation of all servers: one for each world, as two updates of one name are not possible (R1).
+   *   Where a second world's servers had those of the first, server 1 took new updates for some that it had.
+   */
+  constructor({
+    disk = new MemoryDisk({ settle: 'when told' }),
+    incarnation = 'a',
+  }: { readonly disk?: MemoryDisk; readonly incarnation?: string } = {}) {
     this.#before = disk.copy()
     this.disk = disk
+    this.#incarnation = incarnation
     const store = this.disk.open('1')
     const { recovered, replayed } = notingReplay(store.recover())
-    this.#replica = new Replica(configurationOf('1', 'b'), recovered)
+    this.#replica = new Replica(configurationOf('1', incarnation), recovered)
     this.#states.set(this.#replica.logEnd, stateOf(this.#replica))
     // What it recovered exists, although nobody else here has it.
     for (const { entry } of store.recover().log) this.#updates.push(entry.update)
@@ -160,7 +168,7 @@ class World {
         },
       },
     })
-    for (const id of ['2', '3'] as const) this.#others.set(id, new Replica(configurationOf(id, 'a')))
+    for (const id of ['2', '3'] as const) this.#others.set(id, new Replica(configurationOf(id, incarnation)))
     for (const from of servers) for (const to of servers) if (from !== to) this.#connect(from, to)
   }
 
@@ -218,7 +226,7 @@ class World {
   async crashAfter(count: number): Promise<Recovery> {
     const disk = await this.diskAfter(count)
     const store = disk.open('1')
-    const replica = new Replica(configurationOf('1', 'c'), store.recover())
+    const replica = new Replica(configurationOf('1', `${this.#incarnation}2`), store.recover())
     const { log, logFloor } = store.recover()
     const logged = new Set([...log].map(({ entry }) => nameOf(entry.update)))
     const unaccounted = this.#updates.filter(
@@ -287,7 +295,7 @@ class World {
   }
 
   #originOf(id: ServerName): Version['origin'] {
-    return id === '1' ? makeOrigin({ server: '1', incarnation: 'b' }) : originOf(id)
+    return makeOrigin({ server: id, incarnation: this.#incarnation })
   }
 
   #turn(): void {
