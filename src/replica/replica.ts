@@ -114,6 +114,7 @@ export class Replica {
   /** The only way in. Synchronous, total and deterministic; throws only on a defect of its own. */
   step(input: Input): Output {
     const output = emptyOutput()
+    this.#watches.beginStep()
     if (this.#installation !== undefined) {
       this.#hold(input)
       if (input.kind === 'tick') this.#refuseExpired(output)

@@ -2,6 +2,7 @@ import { covers, entryOf, raiseAll, type Cut, type MutableCut } from './cut.ts'
 import type { ClientId } from './input.ts'
 import type { HeldSibling, KeySpace } from './key-space.ts'
 import type { Notification } from './output.ts'
+import { PrefixTree } from './prefix-tree.ts'
 import type { AppliedVersion } from './surviving-updates.ts'
 import type { UpdateLog } from './update-log.ts'
 import { sizeOfWrites, type Update, type Write } from './update.ts'
@@ -49,11 +50,8 @@ interface Watch {
  */
 export class Watches {
   readonly #byClient = new Map<ClientId, Map<number, Watch>>()
-  /**
-   * Those that are live, by the length of their prefix and then by the prefix itself. An update is matched once for
-   * all that share a prefix, and costs a look for each length in use, however many prefixes there are.
-   */
-  readonly #live = new Map<number, Map<string, Set<Watch>>>()
+  /** Those that are live, by their prefixes. An update is matched once for all that share one. */
+  readonly #live = new PrefixTree<Set<Watch>>()
   /** Those that are live, in the order of their last bookmarks, the oldest first. */
   readonly #byBookmark = new Set<Watch>()
   /**
@@ -71,6 +69,11 @@ export class Watches {
   readonly #pageBytesMax: number
   readonly #examinedPerStepMax: number
   readonly #bookmarkEveryMs: number
+  /**
+   * What live watches may still be told in this step of parts of updates, beyond what those updates have in all: one
+   * update is told whole however many watch it, but of parts it has as many as there are prefixes.
+   */
+  #partBytesLeft = 0
   #next = 1
   #count = 0
   #sinceEntries = 0
@@ -80,9 +83,9 @@ export class Watches {
     readonly keySpace: KeySpace
     /** Updates that a watch is sent, or that are looked at for it, before its client must have drained. */
     readonly pageUpdatesMax: number
-    /** Bytes of updates after which a page, and with it one {@link catchUp}, ends. */
+    /** Bytes of updates after which a page, and with it one {@link catchUp}, ends; also of parts of updates in a step. */
     readonly pageBytesMax: number
-    /** Updates that one {@link catchUp} looks at, of all watches together. */
+    /** Updates and entries of cuts that one {@link catchUp} looks at, of all watches together. */
     readonly examinedPerStepMax: number
     readonly bookmarkEveryMs: number
   }) {
@@ -172,18 +175,34 @@ export class Watches {
     }
   }
 
-  /** Tells the live watches of an update that was just applied and appended to the log. */
+  beginStep(): void {
+    this.#partBytesLeft = this.#pageBytesMax
+  }
+
+  /**
+   * Tells the live watches of an update that was just applied and appended to the log. Where there would be too much to
+   * tell of its parts, those whose turn has not come go back to catching up, which takes as many steps as it needs.
+   */
   applied(update: Update, notify: Notification[]): void {
-    if (this.#live.size === 0) return
+    if (this.#byBookmark.size === 0) return
     this.#risen.delete(update.origin)
     this.#risen.set(update.origin, ++this.#rises)
-    for (const [prefix, watches] of this.#matching(update)) {
-      const push = this.#push(update, writesWith(prefix, update))
-      if (push === undefined) continue
-      for (const watch of watches) {
-        if (!covers(watch.since, update)) notify.push({ client: watch.client, watch: watch.number, ...push })
+    const writes = new OrderedWrites(update.writes)
+    let whole: UpdatePush | undefined
+    let partBytes = 0
+    for (const { item: watches, from, to } of this.#live.matching(writes.keys)) {
+      if (to - from === update.writes.length) {
+        whole ??= this.#push(update, update.writes)
+        tell(whole, watches, notify)
+      } else if (partBytes >= this.#partBytesLeft + writes.bytes) {
+        // The update that was appended last is the first that they miss.
+        for (const watch of watches) this.#postpone(watch, this.#log.end - 1)
+      } else {
+        partBytes += writes.bytesBetween(from, to)
+        tell(this.#push(update, writes.between(from, to)), watches, notify)
       }
     }
+    if (partBytes > 0) this.#partBytesLeft -= Math.max(0, partBytes - writes.bytes)
   }
 
   /**
@@ -191,10 +210,7 @@ export class Watches {
    * as it was before. All that were live catch up from there, in which the gap in the log leads them to the state.
    */
   installed(position: number): void {
-    for (const watch of this.#byBookmark) {
-      this.#fallBack(watch, position)
-      this.#due.add(watch)
-    }
+    for (const watch of this.#byBookmark) this.#postpone(watch, position)
   }
 
   /**
@@ -229,8 +245,11 @@ export class Watches {
       // A watch with nothing to catch up with costs its turn, so that no number of them is free.
       budget -= Math.max(1, page.examined)
       bytes += page.bytes
-      if (page.isLast) this.#joinLive(watch, applied, nowMs, notify)
-      else unfinished.add(watch.client)
+      if (page.isLast) {
+        // Its bookmark is made of these.
+        budget -= applied.size + watch.since.size
+        this.#joinLive(watch, applied, nowMs, notify)
+      } else unfinished.add(watch.client)
     }
     this.#bookmark(applied, nowMs, budget, notify)
     return [...unfinished]
@@ -247,6 +266,12 @@ export class Watches {
   #fallBack(watch: Watch, position: number): void {
     this.#leaveLive(watch)
     watch.reading = { kind: 'log', position, isSlow: true }
+  }
+
+  /** The same for one whose client has not stalled: its turn comes by itself. */
+  #postpone(watch: Watch, position: number): void {
+    this.#fallBack(watch, position)
+    this.#due.add(watch)
   }
 
   /** Sends a page, of which `examinedMax` updates are looked at at most, and notes how far that goes. */
@@ -280,10 +305,10 @@ export class Watches {
     for (; position < pageEnd && bytes < this.#pageBytesMax; position++) {
       const update = this.#log.at(position)?.update
       if (update === undefined || covers(watch.since, update)) continue
-      const push = this.#push(update, writesWith(watch.prefix, update))
-      if (push === undefined) continue
-      notify.push({ client: watch.client, watch: watch.number, ...push })
-      bytes += sizeOfWrites(push.writes)
+      const writes = writesWith(watch.prefix, update)
+      if (writes.length === 0) continue
+      notify.push({ client: watch.client, watch: watch.number, ...this.#push(update, writes) })
+      bytes += sizeOfWrites(writes)
     }
     watch.reading = { ...reading, position }
     return { examined: position - pageStart, bytes, isLast: position === this.#log.end }
@@ -299,10 +324,11 @@ export class Watches {
         break
       }
       if (covers(watch.since, version)) continue
-      const push = this.#push(version, this.#survivingWrites(watch.prefix, version))
-      if (push === undefined) continue
+      const writes = this.#survivingWrites(watch.prefix, version)
+      if (writes.length === 0) continue
+      const push = this.#push(version, writes)
       notify.push({ client: watch.client, watch: watch.number, ...push, coalesced: true })
-      bytes += sizeOfWrites(push.writes)
+      bytes += sizeOfWrites(writes)
     }
     watch.reading = { kind: 'state', position: next ?? this.#log.end, isAnew: false }
     return { examined: page.examined, bytes, isLast: next === undefined }
@@ -361,23 +387,8 @@ export class Watches {
     this.#byBookmark.add(watch)
   }
 
-  /** The live watches whose prefix some key of the update has, by prefix, each once. */
-  #matching(update: Update): ReadonlyMap<string, ReadonlySet<Watch>> {
-    const matching = new Map<string, ReadonlySet<Watch>>()
-    for (const [length, byPrefix] of this.#live) {
-      for (const { key } of update.writes) {
-        // A key that is shorter is cut to itself, and no prefix of this length equals it.
-        const prefix = key.slice(0, length)
-        const watches = byPrefix.get(prefix)
-        if (watches !== undefined) matching.set(prefix, watches)
-      }
-    }
-    return matching
-  }
-
-  /** What a watch is told of an update whose writes to its keys are these; undefined where there are none. */
-  #push(update: Version, writes: readonly Write[]): UpdatePush | undefined {
-    if (writes.length === 0) return undefined
+  /** What a watch is told of an update whose writes to its keys are these. */
+  #push(update: Version, writes: readonly Write[]): UpdatePush {
     const conflict = writes
       .map((write) => ({ key: write.key, siblings: this.#keySpace.siblingsOf(write.key) ?? [] }))
       .filter(
@@ -390,17 +401,9 @@ export class Watches {
 
   #joinLive(watch: Watch, applied: Cut, nowMs: number, notify: Notification[]): void {
     watch.reading = { kind: 'live' }
-    let byPrefix = this.#live.get(watch.prefix.length)
-    if (byPrefix === undefined) {
-      byPrefix = new Map()
-      this.#live.set(watch.prefix.length, byPrefix)
-    }
-    let live = byPrefix.get(watch.prefix)
-    if (live === undefined) {
-      live = new Set()
-      byPrefix.set(watch.prefix, live)
-    }
-    live.add(watch)
+    const live = this.#live.get(watch.prefix)
+    if (live === undefined) this.#live.set(watch.prefix, new Set([watch]))
+    else live.add(watch)
     this.#markBookmark(watch, nowMs)
     // What `since` covers is never sent, even where it is not applied here yet: whoever goes on from this
     // bookmark at another server must not be sent it either.
@@ -418,11 +421,9 @@ export class Watches {
   }
 
   #leaveLive(watch: Watch): void {
-    const byPrefix = this.#live.get(watch.prefix.length)
-    const live = byPrefix?.get(watch.prefix)
+    const live = this.#live.get(watch.prefix)
     live?.delete(watch)
-    if (live?.size === 0) byPrefix?.delete(watch.prefix)
-    if (byPrefix?.size === 0) this.#live.delete(watch.prefix.length)
+    if (live?.size === 0) this.#live.delete(watch.prefix)
     this.#byBookmark.delete(watch)
     if (this.#byBookmark.size === 0) this.#risen.clear()
   }
@@ -441,6 +442,56 @@ interface Progress {
 type UpdatePush = Omit<Extract<Notification, { kind: 'update' }>, 'client' | 'watch'>
 
 const nothing: Cut = new Map()
+
+/** An update's writes, to be taken by the places of their keys in order. */
+class OrderedWrites {
+  readonly keys: readonly string[]
+  readonly #writes: readonly Write[]
+  readonly #order: readonly number[]
+  /** At each place the bytes of all before it. */
+  #bytesBefore: readonly number[] | undefined
+
+  constructor(writes: readonly Write[]) {
+    this.#writes = writes
+    // One write needs no order, and most updates have just one.
+    this.#order = writes.length === 1 ? firstOnly : [...writes.keys()].toSorted(byKey)
+    this.keys = this.#order.map((index) => (writes[index] as Write).key)
+
+    function byKey(one: number, other: number): number {
+      return (writes[one] as Write).key < (writes[other] as Write).key ? -1 : 1
+    }
+  }
+
+  /** About how many bytes all of them take. */
+  get bytes(): number {
+    return this.bytesBetween(0, this.#order.length)
+  }
+
+  bytesBetween(from: number, to: number): number {
+    if (this.#bytesBefore === undefined) {
+      let sum = 0
+      const sums = this.#order.map((index) => (sum += sizeOfWrites([this.#writes[index] as Write])))
+      this.#bytesBefore = [0, ...sums]
+    }
+    return (this.#bytesBefore[to] as number) - (this.#bytesBefore[from] as number)
+  }
+
+  /** Those at these places, in the order that they have in the update. */
+  between(from: number, to: number): readonly Write[] {
+    const indices = this.#order.slice(from, to).toSorted((one, other) => one - other)
+    return indices.map((index) => this.#writes[index] as Write)
+  }
+}
+
+const firstOnly = [0]
+
+function tell(push: UpdatePush, watches: Iterable<Watch>, notify: Notification[]): void {
+  for (const watch of watches) {
+    if (!covers(watch.since, push.version)) {
+      notify.push({ client: watch.client, watch: watch.number, ...push })
+    }
+  }
+}
 
 function writesWith(prefix: string, update: Update): readonly Write[] {
   const { writes } = update

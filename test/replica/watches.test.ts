@@ -193,7 +193,7 @@ describe('watches of many prefixes (R11)', () => {
   })
 
   it('that catch up share the budget of a step in turns, and a step says that there is more', () => {
-    const mesh = new Mesh({ servers: ['1'], limits: { appliedPerStepMax: 4 } })
+    const mesh = new Mesh({ servers: ['1'], limits: { appliedPerStepMax: 5 } })
     for (let count = 1; count <= 3; count++) mesh.write('1', 'x', count)
     const clients = [1, 2, 3]
     for (const client of clients) mesh.request('1', { method: 'watch', prefix: '', since: 'start' }, client)
@@ -444,6 +444,7 @@ class Store {
 
   #append(update: Update): Update {
     this.log.append({ update, bytes: sizeOf(update) })
+    this.watches.beginStep()
     this.watches.applied(update, this.notifications)
     return update
   }
@@ -523,7 +524,7 @@ describe('a watch that the log does not reach (R11)', () => {
   })
 
   it('costs its share of a step’s budget, as one that reads the log does', () => {
-    const store = new Store({ logUpdatesMax: 1, examinedPerStepMax: 4 })
+    const store = new Store({ logUpdatesMax: 1, examinedPerStepMax: 5 })
     for (const key of ['a', 'b', 'c']) store.write('1', key)
     const [first, second] = [store.watches.open(1, '', 'start'), store.watches.open(2, '', 'start')]
     expect(store.turn()).toEqual([2])
@@ -680,6 +681,57 @@ describe('a page of long values (R11)', () => {
     const watch = store.watches.open(1, '', 'start')
     store.settle()
     expect(store.story(watch)).toEqual(['1@1 a', '2@1 b', 'caughtUp'])
+  })
+})
+
+describe('an update of which there are many parts to tell (R11)', () => {
+  const keys = Array.from({ length: 8 }, (_, index) => 'a'.repeat(index + 1))
+
+  it('is told to some at once, and to the others a page at a time; the parts are the same', () => {
+    // Eight prefixes of parts that come to some 900 bytes in all, the update to 240.
+    const store = new Store({ pageBytesMax: 300 })
+    const watches = keys.map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    store.settle()
+    store.write('1', ...keys)
+    const parts = (): readonly number[] =>
+      watches.map((watch) => (store.story(watch)[1] ?? '').split(' ').length - 1)
+    const atOnce = parts().filter((count) => count > 0).length
+    expect(atOnce).toBeGreaterThan(2)
+    expect(atOnce).toBeLessThan(8)
+    store.settle()
+    expect(parts()).toEqual([8, 7, 6, 5, 4, 3, 2, 1])
+    for (const [index, watch] of watches.entries()) {
+      const [, part, ...rest] = store.story(watch)
+      expect(part).toBe(`1@1 ${keys.slice(index).join(' ')}`)
+      expect(rest.every((item) => item === 'caughtUp')).toBe(true)
+    }
+    // And what comes next comes to all of them, in its place.
+    store.write('1', 'aaaaaaaa')
+    store.settle()
+    for (const watch of watches)
+      expect(store.story(watch).filter((item) => item === '2@1 aaaaaaaa')).toHaveLength(1)
+  })
+
+  it('of which no key has two of the prefixes is told at once, however long it is', () => {
+    const store = new Store({ pageBytesMax: 1 })
+    const letters = ['a', 'b', 'c', 'd']
+    const watches = letters.map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    store.settle()
+    store.write('1', ...letters)
+    expect(watches.map((watch) => store.story(watch)[1])).toEqual(letters.map((key) => `1@1 ${key}`))
+  })
+})
+
+describe('a watch from a cut of many entries (R11)', () => {
+  it('costs as many turns of a step as its bookmark has entries', () => {
+    const store = new Store({ examinedPerStepMax: 10 })
+    const cut = new Map(Array.from({ length: 20 }, (_, index) => [originOf(`s${index}`), 1] as const))
+    const watches = [1, 2, 3].map((client) => store.watches.open(client, '', cut))
+    const joined = (): number => watches.filter((watch) => store.story(watch).includes('caughtUp')).length
+    for (const count of [1, 2, 3]) {
+      store.turn()
+      expect(joined()).toBe(count)
+    }
   })
 })
 
@@ -844,7 +896,7 @@ describe('all watches together (R11)', () => {
         arbitrary: fc.record({
           kind: fc.constant('open' as const),
           client,
-          prefix: fc.constantFrom('', 'a/', 'b/2'),
+          prefix: fc.constantFrom('', 'a/', 'a/1', 'b/2'),
           since: fc.constantFrom('start' as const, 'now' as const, 'past' as const, 'floor' as const),
           past: fc.nat(20),
         }),
@@ -857,6 +909,7 @@ describe('all watches together (R11)', () => {
     const limits = fc.record({
       logUpdatesMax: fc.constantFrom(1, 4, 16, 1_000),
       pageUpdatesMax: fc.integer({ min: 1, max: 4 }),
+      pageBytesMax: fc.constantFrom(1, 60, 1_000_000),
       examinedPerStepMax: fc.integer({ min: 1, max: 6 }),
     })
     fc.assert(
