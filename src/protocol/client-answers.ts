@@ -16,7 +16,7 @@ import { invalidParams, ProtocolError, protocolError } from './errors.ts'
 import { encodeError, encodeNotice, encodeResponse, responseWith, type JsonRpcId } from './json-rpc.ts'
 import { protocolVersion, replyBytesMax, shortAnswerLengthMax } from './limits.ts'
 import type { LineParts } from './line-decoder.ts'
-import { cutToWire, show, siblingToWire, versionToWire, type Member } from './wire-forms.ts'
+import { cutText, cutToWire, show, siblingToWire, versionToWire, type Member } from './wire-forms.ts'
 
 /**
  * What a server says to its clients: the answers to their requests, and what a watch is pushed.
@@ -153,7 +153,7 @@ export function encodeNotification(notification: Notification): LineParts {
     }
     case 'caughtUp':
       return [
-        encodeNotice({ method: 'caughtUp', params: { watch, applied: cutToWire(notification.applied) } }),
+        `{"jsonrpc":"2.0","method":"caughtUp","params":{"watch":${watch},"applied":${cutText(notification.applied)}}}\n`,
       ]
     case 'resync':
       return [encodeNotice({ method: 'resync', params: { watch } })]

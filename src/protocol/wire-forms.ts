@@ -46,6 +46,15 @@ export function cutToWire(cut: Cut): WireCut {
   return Object.fromEntries(cut)
 }
 
+/** The same as text: an object of ten thousand names takes several times as long to make and to put into words. */
+export function cutText(cut: Cut): string {
+  let text = ''
+  for (const [origin, timestamp] of cut) {
+    text += `${text === '' ? '{' : ','}"${origin}":${timestamp}`
+  }
+  return text === '' ? '{}' : `${text}}`
+}
+
 export function siblingToWire(sibling: Sibling): WireSibling {
   const version = versionToWire(sibling.version)
   return sibling.value === undefined ? { version, deleted: true } : { version, value: sibling.value }

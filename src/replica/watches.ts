@@ -1,4 +1,4 @@
-import { covers, entryOf, raiseAll, type Cut, type MutableCut } from './cut.ts'
+import { covers, entryOf, raise, type Cut, type MutableCut } from './cut.ts'
 import type { ClientId } from './input.ts'
 import type { HeldSibling, KeySpace } from './key-space.ts'
 import type { Notification } from './output.ts'
@@ -408,10 +408,13 @@ export class Watches {
     // What `since` covers is never sent, even where it is not applied here yet: whoever goes on from this
     // bookmark at another server must not be sent it either.
     const bookmark: MutableCut = new Map(applied)
-    raiseAll(bookmark, watch.since)
+    let isToCome = true
+    for (const [origin, timestamp] of watch.since) isToCome = raise(bookmark, origin, timestamp) && isToCome
     // What is applied here has been passed over; only what is still to come has to be known.
-    const toCome = [...watch.since].filter(([origin, timestamp]) => entryOf(applied, origin) < timestamp)
-    this.#setSince(watch, toCome.length === 0 ? nothing : new Map(toCome))
+    if (!isToCome) {
+      const toCome = [...watch.since].filter(([origin, timestamp]) => entryOf(applied, origin) < timestamp)
+      this.#setSince(watch, toCome.length === 0 ? nothing : new Map(toCome))
+    }
     notify.push({ kind: 'caughtUp', client: watch.client, watch: watch.number, applied: bookmark })
   }
 
