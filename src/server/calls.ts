@@ -8,12 +8,19 @@ export class Unanswered extends Error {
 /** The requests that this side has sent on one connection and that are not answered yet. */
 export class Calls {
   readonly #send: (line: string) => void
+  readonly #received: () => number
   readonly #open = new Map<number, OpenCall>()
+  #isAbandoned = false
   #next = 1
 
-  /** @param send takes a line and sees to it that it leaves. */
-  constructor(send: (line: string) => void) {
-    this.#send = send
+  constructor(options: {
+    /** Takes a line and sees to it that it leaves. */
+    readonly send: (line: string) => void
+    /** How many bytes have come on the connection. */
+    readonly received: () => number
+  }) {
+    this.#send = options.send
+    this.#received = options.received
   }
 
   /**
@@ -32,14 +39,25 @@ export class Calls {
     })
   }
 
-  /** @returns whether the other side is there: any answer in time will do. */
+  /**
+   * @returns whether the other side is there: it answers in time, or anything else comes from it meanwhile. An answer
+   *   waits on a slow network for the ping to get through, and behind what was said before it; and a link may be slow in
+   *   one direction only.
+   */
   async ping(timeoutMs: number): Promise<boolean> {
+    const received = this.#received()
     try {
       await this.call('peer.ping', {}, timeoutMs)
       return true
     } catch (error) {
-      return !(error instanceof Unanswered)
+      if (!(error instanceof Unanswered)) return true
     }
+    if (this.#isAbandoned) return false
+    // Who has stood still finds the time over before it finds what has come: that is read before this goes on.
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
+    return !this.#isAbandoned && this.#received() > received
   }
 
   /** An answer has come. One that belongs to no open call came too late and is ignored. */
@@ -54,6 +72,7 @@ export class Calls {
 
   /** The connection is gone: no answer will come. */
   abandon(reason: string): void {
+    this.#isAbandoned = true
     for (const { reject, timer } of this.#open.values()) {
       clearTimeout(timer)
       reject(new Unanswered(reason))

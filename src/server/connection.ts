@@ -116,6 +116,10 @@ export class Connection {
     socket.on('close', () => this.#close(this.#closeReason))
   }
 
+  get bytesReceived(): number {
+    return this.#socket.bytesRead
+  }
+
   get isOpen(): boolean {
     return this.#state === 'open'
   }

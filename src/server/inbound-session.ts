@@ -161,9 +161,12 @@ export class InboundSession {
         closed: (reason) => this.#closed(reason),
       },
     })
-    this.#calls = new Calls((line) => {
-      this.#connection.send(line)
-      this.#connection.flush()
+    this.#calls = new Calls({
+      send: (line) => {
+        this.#connection.send(line)
+        this.#connection.flush()
+      },
+      received: () => this.#connection.bytesReceived,
     })
     if (!this.#isAuthorised) {
       const error = protocolError(

@@ -125,9 +125,12 @@ class SocketWire implements Wire {
   }
 
   #converse(events: WireEvents): Conversation {
-    const calls = new Calls((line) => {
-      connection.send(line)
-      connection.flush()
+    const calls = new Calls({
+      send: (line) => {
+        connection.send(line)
+        connection.flush()
+      },
+      received: () => connection.bytesReceived,
     })
     const connection = new Connection(this.#socket, {
       limits: {
@@ -145,7 +148,10 @@ class SocketWire implements Wire {
         },
         stalled: () => {},
         drained: () => {},
-        closed: events.closed,
+        closed: (reason) => {
+          calls.abandon(reason)
+          events.closed(reason)
+        },
       },
     })
     connection.trust(peerLineBytesMax)

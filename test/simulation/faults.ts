@@ -97,7 +97,7 @@ export function drawFaults(random: Random, given: Partial<Faults> = {}): Faults 
     drawn[name] = isIn ? Number(value.toFixed(3)) : 0
   }
   drawn.jitterMs = Number((random.chance(0.5) ? random.within(0, 3) : random.within(0, 60)).toFixed(1))
-  drawn.isLogTrimmedEarly = random.chance(0.4)
+  drawn.isLogTrimmedEarly = random.chance(0.6)
   drawn.isBufferSmall = random.chance(0.3)
   drawn.isSlow = random.chance(0.3)
   return { ...(drawn as unknown as Faults), ...given }

@@ -140,8 +140,6 @@ export class PeerAudit {
     const { nowMs } = world.time
     if (peer === undefined || peer.origin === origin || goneMs !== nowMs) return
     if (nowMs - peer.heardMs > pingTimeoutMs || !world.isRunning(peer.origin)) return
-    // Who has stood still finds the time of its pings over before it finds the answers.
-    if (this.#process.healthyMs() < standstillMs) return
     this.#violate('R7', `takes in ${origin} in place of ${peer.origin}, from which it has just heard`)
   }
 
@@ -393,6 +391,3 @@ function isPushed(update: Update, id: ServerId, send: Output['send']): boolean {
     ({ to, message }) => to === id && message.kind === 'updates' && message.updates.includes(update),
   )
 }
-
-/** Far more than a ping waits for its answer. */
-const standstillMs = 10_000

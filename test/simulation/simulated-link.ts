@@ -203,9 +203,10 @@ class SimulatedWire implements Wire {
   async ping(timeoutMs: number): Promise<boolean> {
     const connection = this.#connection
     if (connection === undefined) return false
-    return await this.#process.ask(timeoutMs, (answered) =>
-      connection.forward(() => connection.backward(answered)),
-    )
+    return await this.#process.ask(timeoutMs, {
+      received: () => connection.receivedHere,
+      send: (answered) => connection.forward(() => connection.backward(answered)),
+    })
   }
 
   end(reason: string): void {

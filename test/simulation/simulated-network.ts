@@ -117,6 +117,9 @@ export class PeerConnection {
   #backwardMs = 0
   #isOpenHere = true
   #isOpenThere = true
+  /** How many messages have come to each end. */
+  #receivedHere = 0
+  #receivedThere = 0
   #swallowedSinceMs: number | undefined
   /** Called, once, when one of the ends learns that it is closed. */
   closedHere: (reason: string) => void = () => {}
@@ -142,6 +145,16 @@ export class PeerConnection {
     return this.#isOpenThere
   }
 
+  /** How many messages have come to who dialled; undefined where it has closed. */
+  get receivedHere(): number | undefined {
+    return this.#isOpenHere ? this.#receivedHere : undefined
+  }
+
+  /** The same of who was dialled. */
+  get receivedThere(): number | undefined {
+    return this.#isOpenThere ? this.#receivedThere : undefined
+  }
+
   /** For how long nothing has come through any more; 0 while everything does. */
   silentMs(): number {
     return this.#swallowedSinceMs === undefined ? 0 : this.#time.nowMs - this.#swallowedSinceMs
@@ -155,7 +168,9 @@ export class PeerConnection {
       this.#time.nowMs + this.#network.latencyMs(this.from.id, this.to.id),
     )
     this.#plan(this.#forwardMs, this.to, () => {
-      if (this.#isOpenThere) arrive()
+      if (!this.#isOpenThere) return
+      this.#receivedThere++
+      arrive()
     })
   }
 
@@ -167,7 +182,9 @@ export class PeerConnection {
       this.#time.nowMs + this.#network.latencyMs(this.to.id, this.from.id),
     )
     this.#plan(this.#backwardMs, this.from, () => {
-      if (this.#isOpenHere) arrive()
+      if (!this.#isOpenHere) return
+      this.#receivedHere++
+      arrive()
     })
   }
 

@@ -191,15 +191,27 @@ export class SimulatedProcess {
     this.#sessions.clear()
   }
 
-  /** @returns whether an answer came in time. */
-  ask(timeoutMs: number, send: (answered: () => void) => void): Promise<boolean> {
+  /**
+   * @param options.received how much has come on the connection; undefined where it is closed.
+   * @returns whether an answer came in time, or anything else.
+   */
+  ask(
+    timeoutMs: number,
+    options: {
+      readonly received: () => number | undefined
+      readonly send: (answered: () => void) => void
+    },
+  ): Promise<boolean> {
+    const { received, send } = options
+    const before = received() ?? 0
     return new Promise((resolve) => {
-      const settle = (isAnswered: boolean) => () => {
+      const settle = (isAnswered: boolean): void => {
         this.world.time.settleSoon()
         resolve(isAnswered)
       }
-      this.in(timeoutMs, settle(false))
-      send(settle(true))
+      // What has come until then is read first.
+      this.in(timeoutMs, () => this.in(0, () => settle((received() ?? 0) > before)))
+      send(() => settle(true))
     })
   }
 
@@ -247,7 +259,10 @@ export class SimulatedProcess {
       remoteHost: host,
       ping: async (timeoutMs) =>
         connection.isOpenThere &&
-        (await this.ask(timeoutMs, (answered) => connection.backward(() => connection.forward(answered)))),
+        (await this.ask(timeoutMs, {
+          received: () => connection.receivedThere,
+          send: (answered) => connection.backward(() => connection.forward(answered)),
+        })),
       close: (reason) => connection.closeThere(reason),
     }
     this.world.time.settleSoon()

@@ -38,7 +38,7 @@ export interface Workload {
 export function drawWorkload(random: Random, given: Partial<Workload> = {}): Workload {
   const isChained = random.chance(0.3)
   const drawn: Workload = {
-    servers: random.chance(0.8) ? 3 : random.between(3, 7),
+    servers: random.chance(0.9) ? 3 : random.between(3, 7),
     clients: random.between(4, 10),
     operations: 2_000,
     keys: random.oneOf([1, 3, 6, 12, 12, 40, 150]),
