@@ -40,9 +40,9 @@ export const watchMutants: readonly Mutant[] = [
     rule: 'R11',
     why: 'A watch is said to have caught up with its first page.',
     file: watches,
-    find: 'if (page.isLast) this.#joinLive(watch, applied, nowMs, notify)\n      else unfinished.add(watch.client)',
+    find: '} else unfinished.add(watch.client)',
     replace:
-      "if (page.isLast) this.#joinLive(watch, applied, nowMs, notify)\n      else {\n        unfinished.add(watch.client)\n        notify.push({ kind: 'caughtUp', client: watch.client, watch: watch.number, applied: new Map(applied) })\n      }",
+      "} else {\n        unfinished.add(watch.client)\n        notify.push({ kind: 'caughtUp', client: watch.client, watch: watch.number, applied: new Map(applied) })\n      }",
     workload,
   },
   {
@@ -50,8 +50,8 @@ export const watchMutants: readonly Mutant[] = [
     rule: 'R11',
     why: 'What its cut covered and this server lacks is not in the bookmark, and comes again elsewhere.',
     file: watches,
-    find: '    raiseAll(bookmark, watch.since)\n',
-    replace: '',
+    find: 'isToCome = raise(bookmark, origin, timestamp) && isToCome',
+    replace: 'isToCome = entryOf(applied, origin) < timestamp && isToCome',
     workload,
   },
   {
