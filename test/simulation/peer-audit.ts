@@ -128,6 +128,8 @@ export class PeerAudit {
     const peer = this.#peers.get(id)
     if (peer?.origin !== origin) return
     peer[direction] = false
+    // What came on a connection that broke before says nothing any more: so it does where a process ends.
+    if (direction === 'hears') peer.silentMs = this.#process.world.time.nowMs
     if (peer.sends || peer.hears) return
     this.#peers.delete(id)
     this.#gone.set(id, { peer, goneMs: this.#process.world.time.nowMs })
@@ -139,7 +141,8 @@ export class PeerAudit {
     const { peer, goneMs } = this.#gone.get(id) ?? {}
     const { nowMs } = world.time
     if (peer === undefined || peer.origin === origin || goneMs !== nowMs) return
-    if (nowMs - peer.heardMs > pingTimeoutMs || !world.isRunning(peer.origin)) return
+    const isHeard = peer.silentMs === nowMs && nowMs - peer.heardMs <= pingTimeoutMs
+    if (!isHeard || !world.isRunning(peer.origin)) return
     this.#violate('R7', `takes in ${origin} in place of ${peer.origin}, from which it has just heard`)
   }
 
@@ -356,8 +359,9 @@ class Peer {
   readonly origin: Origin
   sends = false
   hears = false
-  /** When its last message came. */
+  /** When its last message came, and when the connection was lost on which its messages come. */
   heardMs = 0
+  silentMs = -1
   link: LinkState['state'] = 'open'
   /** Up to which of this process's own updates it has shown to have. */
   shown: Timestamp = 0
