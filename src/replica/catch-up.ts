@@ -160,11 +160,11 @@ export class CatchUp {
   answerPull(id: ServerId, pull: Pull, nowMs: number, send: Send[]): void {
     const view = this.#peers.get(id)
     if (view === undefined) return
+    this.#learn(view, pull.applied, nowMs)
     if (!view.sends) {
       view.asked = pull
       return
     }
-    this.#learn(view, pull.applied, nowMs)
     const except = new Set(pull.except)
     const isUnderWay = view.snapshot !== undefined && view.snapshot.number === pull.snapshot
     if (pull.snapshot !== undefined && !isUnderWay) {

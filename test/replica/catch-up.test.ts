@@ -111,6 +111,21 @@ describe('a server that connects', () => {
     expect(again.send.map(({ message }) => message.kind)).not.toContain('page')
   })
 
+  it('and has shown by a pull that it has more than when it was greeted is sent what it lacks now (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'], limits: { page: { updatesMax: 2, bytesMax: 10_000 } } })
+    for (let count = 1; count <= 5; count++) mesh.write('2', 'x', count)
+    mesh.step('2', { kind: 'peerHeard', peer: '1', origin: originOf('1') })
+    const applied = new Map([[originOf('2'), 3]])
+    mesh.step('2', {
+      kind: 'message',
+      from: '1',
+      message: { kind: 'pull', pull: 7, applied, except: [] },
+    })
+    const { send } = mesh.step('2', { kind: 'linkUp', peer: '1', origin: originOf('1'), applied: new Map() })
+    const pushed = send.flatMap(({ message }) => (message.kind === 'updates' ? message.updates : []))
+    expect(pushed.map(({ timestamp }) => timestamp)).toEqual([4, 5])
+  })
+
   it('pulls what the other shows in its greeting, though its cut says nothing new after that (R8)', () => {
     const mesh = new Mesh({ servers: ['1', '2', '3'] })
     mesh.connect('1', '2')
