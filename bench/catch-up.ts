@@ -14,14 +14,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import {
-  CompiledServer,
-  freePorts,
-  pause,
-  temporaryFolder,
-  wipe,
-  type Memory,
-} from './support/compiled-server.ts'
+import { CompiledServer, freePorts, pause, temporaryFolder, wipe } from './support/compiled-server.ts'
+import type { Memory } from './support/process-figures.ts'
 import { ControlClient, type Status } from './support/control-client.ts'
 import { PauseMeter, type PauseReport } from './support/pause-meter.ts'
 import { mebibytes, median, table } from './support/table.ts'

@@ -1,11 +1,12 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Durability } from '../../src/server/options.ts'
 import { ControlClient } from './control-client.ts'
+import { memoryOf, processorSecondsOf, type Memory } from './process-figures.ts'
 
 /**
  * Real servers for measurements: the sources compiled once, each server a process of its own with a folder of its own
@@ -64,28 +65,14 @@ export class CompiledServer {
     }
   }
 
-  /** What it has in RAM, in bytes. `mapped` is the part of its files that is mapped, which the system can take back. */
+  /** What it has in RAM. */
   memory(): Memory {
-    try {
-      const status = readFileSync(`/proc/${this.pid}/status`, 'utf8')
-      const of = (name: string): number =>
-        1024 * Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1])
-      return { residentBytes: of('VmRSS'), mappedBytes: of('RssFile') }
-    } catch {
-      const kibibytes = execFileSync('ps', ['-o', 'rss=', '-p', `${this.pid}`], { encoding: 'utf8' })
-      return { residentBytes: 1024 * Number(kibibytes), mappedBytes: 0 }
-    }
+    return memoryOf(this.pid)
   }
 
   /** Of the processor, in seconds since its start; NaN where the system does not say. */
   processorSeconds(): number {
-    try {
-      const stat = readFileSync(`/proc/${this.pid}/stat`, 'utf8')
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-      return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSecond
-    } catch {
-      return Number.NaN
-    }
+    return processorSecondsOf(this.pid)
   }
 
   /** What its folder takes on the disk, in bytes. */
@@ -127,11 +114,6 @@ export interface ServerStart {
 export interface Address {
   readonly host: string
   readonly port: number
-}
-
-export interface Memory {
-  readonly residentBytes: number
-  readonly mappedBytes: number
 }
 
 /** A folder on the disk that is removed when the process ends. */
@@ -202,9 +184,6 @@ function environment(): NodeJS.ProcessEnv {
   )
   return Object.fromEntries(kept)
 }
-
-/** Of all Linux systems that Node runs on. */
-const clockTicksPerSecond = 100
 
 const running = new Set<CompiledServer>()
 const folders = new Set<string>()

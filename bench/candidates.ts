@@ -1,0 +1,103 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Durability } from '../src/server/options.ts'
+import {
+  CompiledServer,
+  freePorts,
+  pause,
+  temporaryFolder,
+  wipe,
+  type Address,
+} from './support/compiled-server.ts'
+import { ControlClient } from './support/control-client.ts'
+import type { DialectName } from './support/dialects.ts'
+
+/** Something that answers requests, of which it is measured how many and at what cost. */
+export interface Candidate {
+  readonly name: string
+  /** What it means that a write was answered. */
+  readonly acknowledgement: string
+  readonly start: () => Promise<Running>
+}
+
+export interface Running {
+  readonly dialect: DialectName
+  /** The first is the one that is written to where only one is. */
+  readonly addresses: readonly Address[]
+  /** Its processes, in the order of the addresses. */
+  readonly pids: readonly number[]
+  readonly stop: () => Promise<void>
+}
+
+/** A bare process that sends everything back: what no server of frames in Node can be faster than. */
+export const echo: Candidate = {
+  name: 'echo',
+  acknowledgement: 'the bytes have been there',
+  start: async () => {
+    const child = fork(new URL('support/echo-process.ts', import.meta.url), { stdio: 'inherit' })
+    running.add(child)
+    const [address] = (await once(child, 'message')) as [{ readonly port: number }]
+    return {
+      dialect: 'tidings',
+      addresses: [{ host: '127.0.0.1', port: address.port }],
+      pids: [child.pid ?? Number.NaN],
+      stop: async () => {
+        child.disconnect()
+        await once(child, 'exit')
+        running.delete(child)
+      },
+    }
+  },
+}
+
+/** A mesh of so many servers. */
+export function mesh(durability: Durability, servers = 3): Candidate {
+  return {
+    name: servers === 3 ? durability : `${durability}, ${servers} servers`,
+    acknowledgement: acknowledgements[durability],
+    start: () => startMesh(durability, servers),
+  }
+}
+
+const acknowledgements: { readonly [mode in Durability]: string } = {
+  memory: 'applied at the server that was asked',
+  async: 'applied at the server that was asked, and on its way to its disk',
+  sync: 'on the disk of the server that was asked',
+}
+
+async function startMesh(durability: Durability, count: number): Promise<Running> {
+  const ports = await freePorts(count)
+  const root = temporaryFolder()
+  const servers = ports.map((port, index) => {
+    const id = `${index + 1}`
+    return new CompiledServer({ id, port, peers: ports.slice(0, 1), folder: join(root, id), durability })
+  })
+  for (const server of servers) await server.listening()
+  for (const server of servers) await connectedToAll(server, count - 1)
+  return {
+    dialect: 'tidings',
+    addresses: servers.map(({ address }) => address),
+    pids: servers.map(({ pid }) => pid),
+    stop: async () => {
+      await Promise.all(servers.map((server) => server.stop()))
+      wipe(root)
+    },
+  }
+}
+
+async function connectedToAll(server: CompiledServer, count: number): Promise<void> {
+  const client = await ControlClient.connect(server.address)
+  for (;;) {
+    const { peers } = await client.status()
+    if (peers.filter(({ state }) => state === 'connected').length === count) break
+    await pause(20)
+  }
+  client.close()
+}
+
+const running = new Set<ChildProcess>()
+
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})

@@ -1,0 +1,92 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import type { Address } from './compiled-server.ts'
+import type { DialectName } from './dialects.ts'
+
+/** What is asked, and how much of it at once. */
+export interface LoadPlan {
+  readonly dialect: DialectName
+  /** Connections go to each in turn. */
+  readonly addresses: readonly Address[]
+  readonly connections: number
+  /** Requests in flight on each connection. */
+  readonly inFlight: number
+  /** How many of a thousand requests are writes; the others are reads. */
+  readonly writesPerThousand: number
+  /** That many keys, asked for in turn. */
+  readonly keys: number
+  readonly valueBytes: number
+  /** Until the code of both sides has been compiled by its engine, and caches have filled. */
+  readonly warmMs: number
+  readonly measureMs: number
+}
+
+export interface LoadReport {
+  /** Answers that came while it was measured. */
+  readonly count: number
+  readonly seconds: number
+  /** What the load itself took of the processor meanwhile. */
+  readonly loadProcessorSeconds: number
+  /** From the moment in which a request was handed to the system until its answer was read. */
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+/** When the measured part begins and ends, so that whoever looks at the servers looks at the same. */
+export interface LoadMoments {
+  readonly begins: () => void
+  readonly ends: () => void
+}
+
+export type LoadMessage =
+  | { readonly kind: 'begins' }
+  | { readonly kind: 'ends' }
+  | { readonly kind: 'report'; readonly report: LoadReport }
+  | { readonly kind: 'failed'; readonly message: string }
+
+/** The process that asks: one of its own, that counts answers by their ends and parses none. */
+export class Load {
+  readonly #child: ChildProcess
+
+  constructor() {
+    this.#child = fork(new URL('load-process.ts', import.meta.url), { stdio: 'inherit' })
+    running.add(this.#child)
+  }
+
+  /** @throws Error, as a rejection, where an answer is an error or a connection breaks. */
+  run(plan: LoadPlan, moments: LoadMoments): Promise<LoadReport> {
+    return new Promise((resolve, reject) => {
+      const listen = (message: LoadMessage): void => {
+        switch (message.kind) {
+          case 'begins':
+            moments.begins()
+            return
+          case 'ends':
+            moments.ends()
+            return
+          case 'report':
+            this.#child.off('message', listen)
+            resolve(message.report)
+            return
+          case 'failed':
+            this.#child.off('message', listen)
+            reject(new Error(message.message))
+        }
+      }
+      this.#child.on('message', listen)
+      this.#child.send(plan)
+    })
+  }
+
+  async stop(): Promise<void> {
+    this.#child.disconnect()
+    await once(this.#child, 'exit')
+    running.delete(this.#child)
+  }
+}
+
+const running = new Set<ChildProcess>()
+
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
