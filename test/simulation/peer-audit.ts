@@ -33,8 +33,6 @@ export class PeerAudit {
   #pull: { readonly to: ServerId; readonly number: number; readonly sentMs: number } | undefined
   /** Whom more is to be asked of. */
   #more: ServerId | undefined
-  /** The processes that were connected last, by server, and until when. */
-  readonly #gone = new Map<ServerId, { readonly peer: Peer; readonly goneMs: number }>()
   /** Inputs that may not have had their turn; undefined while all have theirs at once. */
   #putOff: Input[] | undefined
 
@@ -45,6 +43,16 @@ export class PeerAudit {
   /** Whether an update waits here for its causes. */
   hasWaiting(version: Version): boolean {
     return this.#waiting.has(nameOf(version))
+  }
+
+  /** The connection on which a peer's messages come is closed, as another process has come with its id. */
+  displaces({ peer: id, origin }: { readonly peer: ServerId; readonly origin: Origin }): void {
+    const { world } = this.#process
+    const peer = this.#peers.get(id)
+    if (peer?.origin !== origin || !world.isRunning(origin)) return
+    // Before it was asked whether it is there, it may have said anything.
+    if (world.time.nowMs - peer.heardMs >= pingTimeoutMs) return
+    this.#violate('R7', `has heard from ${origin} just now, and closes its connection as if it were gone`)
   }
 
   step(input: Input, output: Output): void {
@@ -114,7 +122,6 @@ export class PeerAudit {
   #peerOf(id: ServerId, origin: Origin): Peer {
     let peer = this.#peers.get(id)
     if (peer?.origin !== origin) {
-      this.#judgeNewcomer(id, origin)
       peer = new Peer(origin)
       this.#peers.set(id, peer)
     }
@@ -128,22 +135,8 @@ export class PeerAudit {
     const peer = this.#peers.get(id)
     if (peer?.origin !== origin) return
     peer[direction] = false
-    // What came on a connection that broke before says nothing any more: so it does where a process ends.
-    if (direction === 'hears') peer.silentMs = this.#process.world.time.nowMs
     if (peer.sends || peer.hears) return
     this.#peers.delete(id)
-    this.#gone.set(id, { peer, goneMs: this.#process.world.time.nowMs })
-  }
-
-  /** Of two processes with one id, that which answers stays (R7). A connection that breaks does not do so in that moment. */
-  #judgeNewcomer(id: ServerId, origin: Origin): void {
-    const { world } = this.#process
-    const { peer, goneMs } = this.#gone.get(id) ?? {}
-    const { nowMs } = world.time
-    if (peer === undefined || peer.origin === origin || goneMs !== nowMs) return
-    const isHeard = peer.silentMs === nowMs && nowMs - peer.heardMs <= pingTimeoutMs
-    if (!isHeard || !world.isRunning(peer.origin)) return
-    this.#violate('R7', `takes in ${origin} in place of ${peer.origin}, from which it has just heard`)
   }
 
   // ── what is said ───────────────────────────────────────────────────────────────────────────────────────
@@ -359,9 +352,8 @@ class Peer {
   readonly origin: Origin
   sends = false
   hears = false
-  /** When its last message came, and when the connection was lost on which its messages come. */
-  heardMs = 0
-  silentMs = -1
+  /** When its last message came. */
+  heardMs = -Infinity
   link: LinkState['state'] = 'open'
   /** Up to which of this process's own updates it has shown to have. */
   shown: Timestamp = 0

@@ -263,7 +263,10 @@ export class SimulatedProcess {
           received: () => connection.receivedThere,
           send: (answered) => connection.backward(() => connection.forward(answered)),
         })),
-      close: (reason) => connection.closeThere(reason),
+      close: (reason) => {
+        if (reason.startsWith('it no longer answers')) this.peerAudit.displaces(incoming)
+        connection.closeThere(reason)
+      },
     }
     this.world.time.settleSoon()
     mesh.accept(hello, incoming).then(
