@@ -66,11 +66,12 @@ export class SimulatedSession {
     this.#plan(() => this.process.disconnect(this))
   }
 
-  /** The process has ended. @param isSilent nobody tells the client. */
+  /** The process has ended. @param isSilent nobody tells the client, whose system finds out by itself, and late. */
   lose(isSilent: boolean): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    if (!isSilent) this.process.world.time.in(this.#client.latencyMs(), () => this.#client.lost(this))
+    const afterMs = isSilent ? keepAliveMs : this.#client.latencyMs()
+    this.process.world.time.in(afterMs, () => this.#client.lost(this))
   }
 
   stopReading(): void {
@@ -187,6 +188,9 @@ export function versionsIn(result: ClientResult): readonly Version[] {
       : [winner, ...conflicts].map(({ version }) => version),
   )
 }
+
+/** After this the system of a client that waits for nothing asks whether the other side is there. */
+const keepAliveMs = 15_000
 
 /** What the sockets between them hold: messages here, where they are bytes in a process. */
 const unreadMax = 8
