@@ -2,14 +2,8 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Durability } from '../src/server/options.ts'
-import {
-  CompiledServer,
-  freePorts,
-  pause,
-  temporaryFolder,
-  wipe,
-  type Address,
-} from './support/compiled-server.ts'
+import { CompiledServer, freePorts, temporaryFolder, wipe } from './support/compiled-server.ts'
+import { pause, type Address } from './support/sockets.ts'
 import { ControlClient } from './support/control-client.ts'
 import type { DialectName } from './support/dialects.ts'
 
@@ -33,7 +27,7 @@ export interface Running {
 /** A bare process that sends everything back: what no server of frames in Node can be faster than. */
 export const echo: Candidate = {
   name: 'echo',
-  acknowledgement: 'the bytes have been there',
+  acknowledgement: 'sent back, and not looked at',
   start: async () => {
     const child = fork(new URL('support/echo-process.ts', import.meta.url), { stdio: 'inherit' })
     running.add(child)

@@ -6,7 +6,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { CompiledServer, freePorts, pause, temporaryFolder, wipe } from './support/compiled-server.ts'
+import { CompiledServer, freePorts, temporaryFolder, wipe } from './support/compiled-server.ts'
+import { pause } from './support/sockets.ts'
 import { mebibytes, median, table } from './support/table.ts'
 import { WriteLoad } from './support/write-load.ts'
 

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { Durability } from '../../src/server/options.ts'
 import { ControlClient } from './control-client.ts'
 import { memoryOf, processorSecondsOf, type Memory } from './process-figures.ts'
+import { pause, type Address } from './sockets.ts'
 
 /**
  * Real servers for measurements: the sources compiled once, each server a process of its own with a folder of its own
@@ -111,11 +112,6 @@ export interface ServerStart {
   readonly nodeWords?: readonly string[]
 }
 
-export interface Address {
-  readonly host: string
-  readonly port: number
-}
-
 /** A folder on the disk that is removed when the process ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'tidings-bench-'))
@@ -153,12 +149,6 @@ export async function freePorts(count: number): Promise<number[]> {
     ),
   )
   return ports
-}
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 }
 
 let compiledFolder: string | undefined

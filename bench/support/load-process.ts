@@ -1,7 +1,9 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
-import { dialects, type Dialect } from './dialects.ts'
+import { dialects, type Asked, type Conversation } from './dialects.ts'
 import type { LoadMessage, LoadPlan } from './load.ts'
+import { open, pause } from './sockets.ts'
+import { Times } from './times.ts'
 
 /** See `Load`. It carries out one plan after the other. */
 process.on('message', (plan: LoadPlan) => {
@@ -13,8 +15,8 @@ process.on('message', (plan: LoadPlan) => {
 process.once('disconnect', () => process.exit(0))
 
 async function carryOut(plan: LoadPlan): Promise<void> {
-  const dialect: Dialect = dialects[plan.dialect]
-  const requests = requestsOf(plan, dialect)
+  const asked = askedFor(plan)
+  const converse = dialects[plan.dialect](asked)
   const times = new Times()
   const connections = await Promise.all(
     Array.from({ length: plan.connections }, async (_, index) => {
@@ -22,8 +24,9 @@ async function carryOut(plan: LoadPlan): Promise<void> {
       if (address === undefined) throw new Error('a load needs an address')
       const socket = await open(address)
       // Each begins somewhere else, so that they do not all ask for the same key at once.
-      const first = Math.floor((index * requests.length) / plan.connections)
-      return new Connection({ socket, dialect, requests, first, inFlight: plan.inFlight, times })
+      const first = Math.floor((index * asked.length) / plan.connections)
+      const requests = { first, count: asked.length, inFlight: plan.inFlight }
+      return new Connection({ socket, conversation: converse(), requests, times })
     }),
   )
   const measured = (async () => {
@@ -50,30 +53,17 @@ async function carryOut(plan: LoadPlan): Promise<void> {
   }
 }
 
-interface Request {
-  readonly text: string
-  readonly ends: number
-}
-
-/** All of them in words before it begins: what measures shares the processors with what is measured. */
-function requestsOf(plan: LoadPlan, dialect: Dialect): readonly Request[] {
+/** What is asked for, over and over. */
+function askedFor(plan: LoadPlan): readonly Asked[] {
   const value = 'x'.repeat(plan.valueBytes)
-  const requests: Request[] = []
-  // Every key is read and written in its turn, whatever the share of writes.
-  const count = plan.writesPerThousand % 1_000 === 0 ? plan.keys : Math.max(plan.keys, 1_000)
+  const isMixed = plan.writesPerThousand % 1_000 !== 0
   let due = 0
-  for (let index = 0; index < count; index++) {
-    const key = `key:${index % plan.keys}`
+  return Array.from({ length: isMixed ? Math.max(plan.keys, 1_000) : plan.keys }, (_, index) => {
     due += plan.writesPerThousand
     const isWrite = due >= 1_000
     if (isWrite) due -= 1_000
-    requests.push(
-      isWrite
-        ? { text: dialect.write(key, value), ends: dialect.writeEnds }
-        : { text: dialect.read(key), ends: dialect.readEnds },
-    )
-  }
-  return requests
+    return { kind: isWrite ? 'write' : 'read', key: `key-${index % plan.keys}`, value }
+  })
 }
 
 /** Keeps so many requests in flight: as soon as answers have come the next go, all that are due in one piece. */
@@ -81,14 +71,13 @@ class Connection {
   /** Rejected where an answer is an error, or the connection breaks. */
   readonly failure: Promise<never>
   readonly #socket: Socket
-  readonly #error: string
-  readonly #requests: readonly Request[]
+  readonly #conversation: Conversation
+  readonly #requestCount: number
   readonly #inFlight: number
   readonly #times: Times
   #failed: (error: Error) => void = () => {}
   #next: number
-  /** Of those in flight, in order: how many ends their answers have left to come, and when they were sent. */
-  readonly #endsLeft: number[]
+  /** When those in flight were sent, in a ring. */
   readonly #sentMs: Float64Array
   #first = 0
   #count = 0
@@ -97,20 +86,18 @@ class Connection {
 
   constructor(options: {
     readonly socket: Socket
-    readonly dialect: Dialect
-    readonly requests: readonly Request[]
-    readonly first: number
-    readonly inFlight: number
+    readonly conversation: Conversation
+    readonly requests: { readonly first: number; readonly count: number; readonly inFlight: number }
     readonly times: Times
   }) {
+    const { first, count, inFlight } = options.requests
     this.#socket = options.socket
-    this.#error = options.dialect.error
-    this.#requests = options.requests
-    this.#inFlight = options.inFlight
+    this.#conversation = options.conversation
+    this.#requestCount = count
+    this.#inFlight = inFlight
     this.#times = options.times
-    this.#next = options.first
-    this.#endsLeft = Array.from({ length: options.inFlight }, () => 0)
-    this.#sentMs = new Float64Array(options.inFlight)
+    this.#next = first
+    this.#sentMs = new Float64Array(inFlight)
     this.failure = new Promise((_, reject) => {
       this.#failed = reject
     })
@@ -122,6 +109,7 @@ class Connection {
   }
 
   begin(): void {
+    if (this.#conversation.greeting.length > 0) this.#socket.write(this.#conversation.greeting)
     this.#send(this.#inFlight, performance.now())
   }
 
@@ -140,92 +128,35 @@ class Connection {
   }
 
   #take(chunk: Buffer): void {
-    // The first of a piece: an error there is no accident, and to search all would cost more than to count.
-    if (chunk.subarray(0, errorWithin).includes(this.#error)) {
-      this.#failed(new Error(`the server answered ${chunk.toString('latin1', 0, errorWithin)}`))
+    const nowMs = performance.now()
+    let answered: number
+    try {
+      answered = this.#conversation.take(chunk)
+    } catch (error) {
+      this.#failed(error as Error)
       return
     }
-    const nowMs = performance.now()
-    let answered = 0
-    for (let at = chunk.indexOf(10); at !== -1; at = chunk.indexOf(10, at + 1)) {
-      if (--(this.#endsLeft as [number])[this.#first as 0] > 0) continue
+    for (let left = answered; left > 0; left--) {
       this.#times.add(nowMs - (this.#sentMs[this.#first] as number))
       this.#first = (this.#first + 1) % this.#inFlight
-      this.#count--
-      answered++
     }
+    this.#count -= answered
     if (!this.#isEnding) this.#send(answered, nowMs)
     else if (this.#count === 0) this.#ended()
   }
 
   #send(count: number, nowMs: number): void {
     if (count === 0) return
-    let text = ''
+    const requests: number[] = []
     for (let left = count; left > 0; left--) {
-      const request = this.#requests[this.#next] as Request
-      this.#next = (this.#next + 1) % this.#requests.length
-      const place = (this.#first + this.#count++) % this.#inFlight
-      this.#endsLeft[place] = request.ends
-      this.#sentMs[place] = nowMs
-      text += request.text
+      requests.push(this.#next)
+      this.#next = (this.#next + 1) % this.#requestCount
+      this.#sentMs[(this.#first + this.#count++) % this.#inFlight] = nowMs
     }
-    this.#socket.write(text, 'latin1')
+    const bytes = this.#conversation.ask(requests)
+    if (typeof bytes === 'string') this.#socket.write(bytes, 'latin1')
+    else this.#socket.write(bytes)
   }
-}
-
-/** How long answers took, in steps of 2 %: for any number of them, in a fixed space. */
-class Times {
-  readonly #counts = new Uint32Array(stepsMax)
-  #isMeasuring = false
-
-  begin(): void {
-    this.#isMeasuring = true
-  }
-
-  add(ms: number): void {
-    if (!this.#isMeasuring) return
-    const step = Math.round(Math.log(Math.max(ms, leastMs) / leastMs) / stepLog)
-    const place = Math.min(step, stepsMax - 1)
-    this.#counts[place] = (this.#counts[place] as number) + 1
-  }
-
-  end(): { readonly count: number; readonly p50Ms: number; readonly p99Ms: number } {
-    this.#isMeasuring = false
-    let count = 0
-    for (const one of this.#counts) count += one
-    const at = (share: number): number => {
-      let left = count * share
-      for (const [step, one] of this.#counts.entries()) {
-        left -= one
-        if (left <= 0) return leastMs * Math.exp(step * stepLog)
-      }
-      return Number.NaN
-    }
-    return { count, p50Ms: at(0.5), p99Ms: at(0.99) }
-  }
-}
-
-const leastMs = 0.001
-const stepLog = Math.log(1.02)
-const stepsMax = 1_024
-
-const errorWithin = 256
-
-function open({ host, port }: { readonly host: string; readonly port: number }): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, noDelay: true })
-    socket.once('error', reject)
-    socket.once('connect', () => {
-      socket.off('error', reject)
-      resolve(socket)
-    })
-  })
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 }
 
 function say(message: LoadMessage): void {

@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import type { Address } from './compiled-server.ts'
 import type { DialectName } from './dialects.ts'
+import type { Address } from './sockets.ts'
 
 /** What is asked, and how much of it at once. */
 export interface LoadPlan {
@@ -21,13 +21,27 @@ export interface LoadPlan {
   readonly measureMs: number
 }
 
+/** Who is told of what is written, and how much of it at once. */
+export interface WatchPlan {
+  readonly dialect: 'tidings' | 'redis'
+  readonly writer: Address
+  /** Where the watchers are. */
+  readonly watched: Address
+  readonly watchers: number
+  /** Writes that not all watchers have been told of. */
+  readonly inFlight: number
+  readonly valueBytes: number
+  readonly warmMs: number
+  readonly measureMs: number
+}
+
 export interface LoadReport {
-  /** Answers that came while it was measured. */
+  /** Answers, or pushes, that came while it was measured. */
   readonly count: number
   readonly seconds: number
   /** What the load itself took of the processor meanwhile. */
   readonly loadProcessorSeconds: number
-  /** From the moment in which a request was handed to the system until its answer was read. */
+  /** From the moment in which a request was handed to the system until its answer, or its push, was read. */
   readonly p50Ms: number
   readonly p99Ms: number
 }
@@ -44,17 +58,24 @@ export type LoadMessage =
   | { readonly kind: 'report'; readonly report: LoadReport }
   | { readonly kind: 'failed'; readonly message: string }
 
-/** The process that asks: one of its own, that counts answers by their ends and parses none. */
-export class Load {
+const programs = { requests: 'load-process.ts', watches: 'watch-load-process.ts' } as const
+
+interface Plans {
+  readonly requests: LoadPlan
+  readonly watches: WatchPlan
+}
+
+/** The process that asks, or watches: one of its own, that counts what comes and parses none of it. */
+export class Load<Kind extends keyof Plans> {
   readonly #child: ChildProcess
 
-  constructor() {
-    this.#child = fork(new URL('load-process.ts', import.meta.url), { stdio: 'inherit' })
+  constructor(kind: Kind) {
+    this.#child = fork(new URL(programs[kind], import.meta.url), { stdio: 'inherit' })
     running.add(this.#child)
   }
 
   /** @throws Error, as a rejection, where an answer is an error or a connection breaks. */
-  run(plan: LoadPlan, moments: LoadMoments): Promise<LoadReport> {
+  run(plan: Plans[Kind], moments: LoadMoments): Promise<LoadReport> {
     return new Promise((resolve, reject) => {
       const listen = (message: LoadMessage): void => {
         switch (message.kind) {

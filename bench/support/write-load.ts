@@ -1,5 +1,5 @@
-import { connect, type Socket } from 'node:net'
-import type { Address } from './compiled-server.ts'
+import type { Socket } from 'node:net'
+import { open, type Address } from './sockets.ts'
 
 /**
  * Writes as fast as a server takes them, over raw sockets: so many connections, so many writes in flight on each. As
@@ -105,17 +105,6 @@ export interface LoadPlan {
 interface Connection {
   readonly socket: Socket
   readonly inFlight: number
-}
-
-function open({ host, port }: Address): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, noDelay: true })
-    socket.once('error', reject)
-    socket.once('connect', () => {
-      socket.off('error', reject)
-      resolve(socket)
-    })
-  })
 }
 
 /** A hundred bytes, as in all our measurements. */
