@@ -341,7 +341,7 @@ export class Connection {
           return
         }
         const line = this.#decoder.next() ?? (this.#hasEnded ? this.#decoder.end() : undefined)
-        if (line !== undefined) this.#events.line(line)
+        if (line !== undefined) this.#handOn(line)
         else if (!this.#fetch()) break
       }
     } catch (error) {
@@ -354,6 +354,16 @@ export class Connection {
     // Not sooner: what is in the lines that have come may be what it takes.
     else if (this.#bytesLeft < 0) this.#events.unreadable(tooMuchSaid(this.#limits.bytesMax ?? 0))
     else this.#socket.resume()
+  }
+
+  #handOn(line: Line): void {
+    if (line.bytes < longLineBytes) {
+      this.#events.line(line)
+      return
+    }
+    const startMs = performance.now()
+    this.#events.line(line)
+    if (performance.now() - startMs > longLineMs) this.#turns.tookLong()
   }
 
   /**
@@ -411,6 +421,10 @@ function tooMuchSaid(bytesMax: number): ProtocolError {
   const message = `nobody has shown to know the secret within ${bytesMax} bytes`
   return protocolError('notAuthorised', message, { id: null })
 }
+
+/** A shorter line is never dear; and one that is not dear, such as one long string, leaves time for others. */
+const longLineBytes = 64 << 10
+const longLineMs = 5
 
 /** Finds clients whose machine is gone; those that are only silent may stay. */
 const keepAliveMs = 60_000

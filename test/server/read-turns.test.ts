@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ReadTurns } from '../../src/server/read-turns.ts'
+import { LoopShare, ReadTurns } from '../../src/server/read-turns.ts'
 
 describe('turns at reading', () => {
   it('end with a slice of time, and go on in the next turn of the loop', () => {
@@ -56,6 +56,72 @@ describe('turns at reading', () => {
     expect(stage.read).toEqual(['first', 'second'])
   })
 })
+
+describe('a line that takes long', () => {
+  it('has a turn of the loop to itself: neither queue hands on another, and then the other goes first', () => {
+    const stage = new TwoQueues()
+    const clients = ['c1', 'c2'].map((name) => stage.reader(stage.clients, name, 3))
+    const peer = stage.reader(stage.peers, 'p', 3)
+    for (const reader of [...clients, peer]) reader()
+    expect(stage.read).toEqual(['c1'])
+    const turns: string[] = []
+    for (let turn = 0; turn < 40; turn++) {
+      const before = stage.read.length
+      stage.turn()
+      // Whatever comes from the network in this turn finds no room either.
+      for (const reader of [...clients, peer]) reader()
+      turns.push(stage.read.slice(before).join(' '))
+    }
+    expect(turns.every((read) => !read.includes(' '))).toBe(true)
+    expect(stage.read).toHaveLength(9)
+    // The servers' lines are not kept for the end, however many clients have more.
+    expect(stage.read.join(' ')).toBe('c1 p c2 p c1 p c2 c1 c2')
+    expect(stage.isIdle).toBe(true)
+  })
+})
+
+/** Clients and servers on one event loop, with lines that all take long. */
+class TwoQueues {
+  readonly read: string[] = []
+  readonly clients: ReadTurns
+  readonly peers: ReadTurns
+  #nowMs = 0
+  #due: (() => void)[] = []
+
+  constructor() {
+    const surroundings = { now: () => this.#nowMs, schedule: (run: () => void) => void this.#due.push(run) }
+    const share = new LoopShare(surroundings.schedule)
+    this.clients = new ReadTurns({ ...surroundings, share })
+    this.peers = new ReadTurns({ ...surroundings, share })
+  }
+
+  get isIdle(): boolean {
+    return this.#due.length === 0
+  }
+
+  turn(): void {
+    const due = this.#due
+    this.#due = []
+    for (const run of due) run()
+  }
+
+  reader(turns: ReadTurns, name: string, lines: number): () => void {
+    let left = lines
+    const reader = (): void => {
+      while (left > 0) {
+        if (!turns.mayRead(reader)) {
+          turns.wait(reader)
+          return
+        }
+        left--
+        this.read.push(name)
+        this.#nowMs += 30
+        turns.tookLong()
+      }
+    }
+    return reader
+  }
+}
 
 /** An event loop whose time goes on with each line that is read, and readers with lines. */
 class Stage {
