@@ -19,6 +19,8 @@ export interface Running {
   readonly dialect: DialectName
   /** The first is the one that is written to where only one is. */
   readonly addresses: readonly Address[]
+  /** Whether each of them takes writes. */
+  readonly isWritableEverywhere: boolean
   /** Its processes, in the order of the addresses. */
   readonly pids: readonly number[]
   readonly stop: () => Promise<void>
@@ -35,6 +37,7 @@ export const echo: Candidate = {
     return {
       dialect: 'tidings',
       addresses: [{ host: '127.0.0.1', port: address.port }],
+      isWritableEverywhere: true,
       pids: [child.pid ?? Number.NaN],
       stop: async () => {
         child.disconnect()
@@ -72,6 +75,7 @@ async function startMesh(durability: Durability, count: number): Promise<Running
   return {
     dialect: 'tidings',
     addresses: servers.map(({ address }) => address),
+    isWritableEverywhere: true,
     pids: servers.map(({ pid }) => pid),
     stop: async () => {
       await Promise.all(servers.map((server) => server.stop()))

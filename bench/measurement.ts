@@ -81,7 +81,10 @@ async function run(
   loads: Loads,
   { workload, ...order }: Order & { readonly workload: Workload },
 ): Promise<LoadReport | undefined> {
-  if (workload.kind === 'requests') return await ask(loads.requests, workload, order)
+  if (workload.kind === 'requests') {
+    const isAble = order.running.isWritableEverywhere || !workload.isEverywhere
+    return isAble ? await ask(loads.requests, workload, order) : undefined
+  }
   // Nobody is told by a process that only sends back: its round trip is what visibility is compared with.
   if (order.running.addresses.length > 1) return await watch(loads.watches, workload, order)
   const isVisibility = workload.plan.watchers === 1 && workload.plan.inFlight === 1

@@ -166,6 +166,7 @@ function runningOf(
   return {
     dialect,
     addresses: ports.map((port) => ({ host: '127.0.0.1', port })),
+    isWritableEverywhere: dialect !== 'redis',
     pids: nodes.map(({ pid }) => pid ?? Number.NaN),
     stop: async () => {
       for (const node of nodes) {

@@ -46,7 +46,10 @@ export function cutToWire(cut: Cut): WireCut {
   return Object.fromEntries(cut)
 }
 
-/** The same as text: an object of ten thousand names takes several times as long to make and to put into words. */
+/**
+ * What `JSON.stringify` makes of {@link cutToWire}: to make an object of ten thousand names, and then to put it into words,
+ * takes several times as long. No character that an origin may have is escaped in JSON.
+ */
 export function cutText(cut: Cut): string {
   let text = ''
   for (const [origin, timestamp] of cut) {

@@ -74,7 +74,7 @@ export class CatchUp {
     this.#sendOwn(view, send)
     const { asked } = view
     view.asked = undefined
-    if (asked !== undefined) this.answerPull(peer.id, asked, nowMs, send)
+    if (asked !== undefined) this.#answerPull(view, asked, send)
   }
 
   #sendOwn(view: Peer, send: Send[]): void {
@@ -156,15 +156,21 @@ export class CatchUp {
     if (state.state === 'held' && this.#pull?.peer === id) this.#pull = undefined
   }
 
-  /** Answers a pull with the page that comes next for a cut. */
-  answerPull(id: ServerId, pull: Pull, nowMs: number, send: Send[]): void {
+  /**
+   * Answers a pull with the page that comes next for a cut; where nothing may be sent yet, as soon as that may.
+   *
+   * @returns as {@link receiveCut}: a pull shows a cut, too.
+   */
+  receivePull(id: ServerId, pull: Pull, nowMs: number, send: Send[]): boolean {
+    if (!this.receiveCut(id, pull.applied, nowMs)) return false
     const view = this.#peers.get(id)
-    if (view === undefined) return
-    this.#learn(view, pull.applied, nowMs)
-    if (!view.sends) {
-      view.asked = pull
-      return
-    }
+    if (view === undefined) return true
+    if (view.sends) this.#answerPull(view, pull, send)
+    else view.asked = pull
+    return true
+  }
+
+  #answerPull(view: Peer, pull: Pull, send: Send[]): void {
     const except = new Set(pull.except)
     const isUnderWay = view.snapshot !== undefined && view.snapshot.number === pull.snapshot
     if (pull.snapshot !== undefined && !isUnderWay) {
@@ -173,7 +179,7 @@ export class CatchUp {
     }
     if (except.size === 0 && (isUnderWay || !this.#log.reaches(pull.applied))) {
       send.push({
-        to: id,
+        to: view.id,
         message: { kind: 'snapshot', pull: pull.pull, ...this.#snapshotPage(view, isUnderWay) },
       })
       return
@@ -188,7 +194,7 @@ export class CatchUp {
       view.behind = false
     }
     const { updates } = updatesMessage(page.entries)
-    send.push({ to: id, message: { kind: 'page', pull: pull.pull, updates, more: page.more } })
+    send.push({ to: view.id, message: { kind: 'page', pull: pull.pull, updates, more: page.more } })
   }
 
   #snapshotPage(view: Peer, isUnderWay: boolean): SnapshotPage {

@@ -15,6 +15,11 @@ export interface PrefixMatch<Item> {
 export class PrefixTree<Item> {
   readonly #root: Node<Item> = { edge: '', item: undefined, children: new Map() }
 
+  /** Whether there are others than the empty one: then the order of keys matters. */
+  get hasPrefixes(): boolean {
+    return this.#root.children.size > 0
+  }
+
   get(prefix: string): Item | undefined {
     let node: Node<Item> | undefined = this.#root
     let depth = 0
@@ -66,7 +71,8 @@ export class PrefixTree<Item> {
   /**
    * The items whose prefix some of the keys have.
    *
-   * @param keys in the order of their code units, each once.
+   * @param keys in the order of their code units, each once; where the empty prefix is the only one, in any order.
+   * @throws Error for a key that comes twice.
    */
   matching(keys: readonly string[]): readonly PrefixMatch<Item>[] {
     const found: PrefixMatch<Item>[] = []
@@ -83,6 +89,7 @@ export class PrefixTree<Item> {
         const unit = unitAt(keys, start, depth)
         const groupStart = start
         start = firstIndex(start, to, (index) => unitAt(keys, index, depth) !== unit)
+        if (start === groupStart) throw new Error('a key was given twice')
         const child = node.children.get(unit)
         if (child === undefined) continue
         const { edge } = child

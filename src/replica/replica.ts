@@ -611,15 +611,12 @@ export class Replica {
         this.#receiveSnapshot(from, message, output)
         return
       case 'pull':
-        this.#catchUp.answerPull(from, message, this.#nowMs, output.send)
+        if (!this.#catchUp.receivePull(from, message, this.#nowMs, output.send)) this.#refuseCut(from, output)
         return
       case 'cut':
-        if (!this.#catchUp.receiveCut(from, message.entries, this.#nowMs)) {
-          const { originsPerPeerMax } = this.#configuration.limits
-          output.refuse.push({ peer: from, reason: `its cut names more than ${originsPerPeerMax} origins` })
-          return
-        }
-        this.#compareFormer(from, message.entries, output)
+        if (this.#catchUp.receiveCut(from, message.entries, this.#nowMs))
+          this.#compareFormer(from, message.entries, output)
+        else this.#refuseCut(from, output)
         return
       case 'link':
         this.#catchUp.receiveLink(from, message.state)
@@ -869,6 +866,11 @@ export class Replica {
       if (woken === undefined) return
       if (!covers(this.#applied, woken.update)) this.#place(woken, output)
     }
+  }
+
+  #refuseCut(peer: ServerId, output: MutableOutput): void {
+    const { originsPerPeerMax } = this.#configuration.limits
+    output.refuse.push({ peer, reason: `its cut names more than ${originsPerPeerMax} origins` })
   }
 
   #refuse(peer: ServerId, update: Update, rule: string, output: MutableOutput): false {

@@ -16,10 +16,10 @@ type Reading =
 /** Everything before `position` has been sent, or is covered by `since`; nothing at or after it has been sent. */
 type CatchingUp =
   /**
-   * It is sent the updates of the log. `isSlow` where it was live before: as long as it is no more than a page
-   * behind it is sent all that it missed, and past that it goes on from the state, so that values coalesce by key. One
-   * that reads back from a cut or from the start, of its own will, is sent everything that the log still has when its
-   * turn comes.
+   * It is sent the updates of the log. `isSlow` where it was live and its client stalled: as long as it is no more than a
+   * page behind it is sent all that it missed, and past that it goes on from the state, so that values coalesce by key.
+   * One that reads back from a cut or from the start, of its own will, or that is behind for a reason of this server's, is
+   * sent everything that the log still has when its turn comes.
    */
   | { readonly kind: 'log'; readonly position: number; readonly isSlow: boolean }
   /** It is sent the updates that survive, with those of their writes that do; `isAnew`: but first a `resync`. */
@@ -74,6 +74,8 @@ export class Watches {
    * update is told whole however many watch it, but of parts it has as many as there are prefixes.
    */
   #partBytesLeft = 0
+  /** What a watch was told of an update last in this step, as it catches up: often others of its prefix are told the same. */
+  #lastPart: { readonly update: Update; readonly prefix: string; readonly push: UpdatePush } | undefined
   #next = 1
   #count = 0
   #sinceEntries = 0
@@ -85,7 +87,7 @@ export class Watches {
     readonly pageUpdatesMax: number
     /** Bytes of updates after which a page, and with it one {@link catchUp}, ends; also of parts of updates in a step. */
     readonly pageBytesMax: number
-    /** Updates and entries of cuts that one {@link catchUp} looks at, of all watches together. */
+    /** Writes, and entries of first bookmarks, that one {@link catchUp} looks at, of all watches together. */
     readonly examinedPerStepMax: number
     readonly bookmarkEveryMs: number
   }) {
@@ -163,7 +165,9 @@ export class Watches {
     this.#stalled.add(client)
     for (const watch of this.#byClient.get(client)?.values() ?? []) {
       this.#due.delete(watch)
-      if (watch.reading.kind === 'live') this.#fallBack(watch, this.#log.end)
+      if (watch.reading.kind !== 'live') continue
+      this.#leaveLive(watch)
+      watch.reading = { kind: 'log', position: this.#log.end, isSlow: true }
     }
   }
 
@@ -177,32 +181,37 @@ export class Watches {
 
   beginStep(): void {
     this.#partBytesLeft = this.#pageBytesMax
+    this.#lastPart = undefined
   }
 
   /**
    * Tells the live watches of an update that was just applied and appended to the log. Where there would be too much to
-   * tell of its parts, those whose turn has not come go back to catching up, which takes as many steps as it needs.
+   * tell of its parts, those for whose part there is no room go back to catching up, which takes as many steps as it needs.
    */
   applied(update: Update, notify: Notification[]): void {
     if (this.#byBookmark.size === 0) return
     this.#risen.delete(update.origin)
     this.#risen.set(update.origin, ++this.#rises)
-    const writes = new OrderedWrites(update.writes)
-    let whole: UpdatePush | undefined
+    const writes = new OrderedWrites(update.writes, this.#live.hasPrefixes)
+    // Prefixes of the same keys come one after the other, and are told the same.
+    let last: { readonly from: number; readonly to: number; readonly push: UpdatePush } | undefined
     let partBytes = 0
     for (const { item: watches, from, to } of this.#live.matching(writes.keys)) {
-      if (to - from === update.writes.length) {
-        whole ??= this.#push(update, update.writes)
-        tell(whole, watches, notify)
-      } else if (partBytes >= this.#partBytesLeft + writes.bytes) {
-        // The update that was appended last is the first that they miss.
-        for (const watch of watches) this.#postpone(watch, this.#log.end - 1)
-      } else {
-        partBytes += writes.bytesBetween(from, to)
-        tell(this.#push(update, writes.between(from, to)), watches, notify)
+      if (last?.from !== from || last.to !== to) {
+        const isWhole = to - from === update.writes.length
+        const bytes = isWhole ? 0 : writes.bytesBetween(from, to)
+        if (partBytes > 0 && partBytes + bytes > this.#partBytesLeft + writes.bytes) {
+          // The update that was appended last is the first that they miss.
+          for (const watch of watches) this.#postpone(watch, this.#log.end - 1)
+          continue
+        }
+        partBytes += bytes
+        last = { from, to, push: this.#push(update, isWhole ? update.writes : writes.between(from, to)) }
       }
+      tell(last.push, watches, notify)
     }
     if (partBytes > 0) this.#partBytesLeft -= Math.max(0, partBytes - writes.bytes)
+    this.#partBytesLeft = Math.max(0, this.#partBytesLeft)
   }
 
   /**
@@ -262,15 +271,10 @@ export class Watches {
     return { kind: 'state', position: 0, isAnew: false }
   }
 
-  /** A watch that was live catches up from a position: the end of the log when it was last sent something. */
-  #fallBack(watch: Watch, position: number): void {
-    this.#leaveLive(watch)
-    watch.reading = { kind: 'log', position, isSlow: true }
-  }
-
-  /** The same for one whose client has not stalled: its turn comes by itself. */
+  /** A watch that was live catches up from a position: nothing at or after that has been sent. Its turn comes by itself. */
   #postpone(watch: Watch, position: number): void {
-    this.#fallBack(watch, position)
+    this.#leaveLive(watch)
+    watch.reading = { kind: 'log', position, isSlow: false }
     this.#due.add(watch)
   }
 
@@ -298,20 +302,32 @@ export class Watches {
     examinedMax: number,
     notify: Notification[],
   ): Progress {
-    const pageStart = reading.position
-    const pageEnd = Math.min(this.#log.end, pageStart + examinedMax)
-    let position = pageStart
+    let { position } = reading
+    let examined = 0
     let bytes = 0
-    for (; position < pageEnd && bytes < this.#pageBytesMax; position++) {
+    for (; position < this.#log.end && examined < examinedMax && bytes < this.#pageBytesMax; position++) {
       const update = this.#log.at(position)?.update
+      // Each write is looked at, whether or not it concerns this watch.
+      examined += update?.writes.length ?? 1
       if (update === undefined || covers(watch.since, update)) continue
-      const writes = writesWith(watch.prefix, update)
-      if (writes.length === 0) continue
-      notify.push({ client: watch.client, watch: watch.number, ...this.#push(update, writes) })
-      bytes += sizeOfWrites(writes)
+      const isTold = this.#lastPart?.update === update && this.#lastPart.prefix === watch.prefix
+      const push = isTold ? this.#lastPart?.push : this.#partOf(update, watch.prefix)
+      if (push === undefined) continue
+      notify.push({ client: watch.client, watch: watch.number, ...push })
+      // It is there, and is put into words, once.
+      if (!isTold) bytes += sizeOfWrites(push.writes)
     }
     watch.reading = { ...reading, position }
-    return { examined: position - pageStart, bytes, isLast: position === this.#log.end }
+    return { examined, bytes, isLast: position === this.#log.end }
+  }
+
+  /** What concerns the watches of a prefix in an update, if anything does. */
+  #partOf(update: Update, prefix: string): UpdatePush | undefined {
+    const writes = writesWith(prefix, update)
+    if (writes.length === 0) return undefined
+    const push = this.#push(update, writes)
+    this.#lastPart = { update, prefix, push }
+    return push
   }
 
   #pageOfState(watch: Watch, from: number, examinedMax: number, notify: Notification[]): Progress {
@@ -408,10 +424,12 @@ export class Watches {
     // What `since` covers is never sent, even where it is not applied here yet: whoever goes on from this
     // bookmark at another server must not be sent it either.
     const bookmark: MutableCut = new Map(applied)
-    let isToCome = true
-    for (const [origin, timestamp] of watch.since) isToCome = raise(bookmark, origin, timestamp) && isToCome
+    let isAllToCome = true
+    for (const [origin, timestamp] of watch.since) {
+      if (!raise(bookmark, origin, timestamp)) isAllToCome = false
+    }
     // What is applied here has been passed over; only what is still to come has to be known.
-    if (!isToCome) {
+    if (!isAllToCome) {
       const toCome = [...watch.since].filter(([origin, timestamp]) => entryOf(applied, origin) < timestamp)
       this.#setSince(watch, toCome.length === 0 ? nothing : new Map(toCome))
     }
@@ -434,9 +452,9 @@ export class Watches {
 
 /** What became of one page. */
 interface Progress {
-  /** Updates that were looked at. */
+  /** Writes that were looked at. */
   readonly examined: number
-  /** About how many were sent. */
+  /** About how many were sent that had not been sent to others just before. */
   readonly bytes: number
   /** Whether nothing is left to catch up with. */
   readonly isLast: boolean
@@ -454,10 +472,12 @@ class OrderedWrites {
   /** At each place the bytes of all before it. */
   #bytesBefore: readonly number[] | undefined
 
-  constructor(writes: readonly Write[]) {
+  /** @param isOrdered whether the order matters; otherwise the places are those that they have in the update. */
+  constructor(writes: readonly Write[], isOrdered: boolean) {
     this.#writes = writes
     // One write needs no order, and most updates have just one.
-    this.#order = writes.length === 1 ? firstOnly : [...writes.keys()].toSorted(byKey)
+    if (writes.length === 1) this.#order = firstOnly
+    else this.#order = isOrdered ? [...writes.keys()].toSorted(byKey) : [...writes.keys()]
     this.keys = this.#order.map((index) => (writes[index] as Write).key)
 
     function byKey(one: number, other: number): number {

@@ -362,8 +362,10 @@ export class Connection {
       return
     }
     const startMs = performance.now()
+    // It may be the line that makes this a server's connection.
+    const turns = this.#turns
     this.#events.line(line)
-    if (performance.now() - startMs > longLineMs) this.#turns.tookLong()
+    if (performance.now() - startMs > longLineMs) turns.tookLong()
   }
 
   /**
@@ -422,7 +424,7 @@ function tooMuchSaid(bytesMax: number): ProtocolError {
   return protocolError('notAuthorised', message, { id: null })
 }
 
-/** A shorter line is never dear; and one that is not dear, such as one long string, leaves time for others. */
+/** A shorter line takes a few milliseconds whatever is in it; and one long string leaves time for others, too. */
 const longLineBytes = 64 << 10
 const longLineMs = 5
 

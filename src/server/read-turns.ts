@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 
 /**
  * What all queues of readers have in common: the event loop. A line that takes long has a turn of it to itself, whoever it
- * came from: until the next, nobody else is to hand on another, and then it is the other queue's turn.
+ * came from: until the next, nobody else is to hand on another. Then the other queue goes first, if it waits by then.
  */
 export class LoopShare {
   readonly #schedule: (run: () => void) => void
@@ -22,8 +22,8 @@ export class LoopShare {
   }
 
   take(queue: ReadTurns): void {
-    this.#taker = queue
     if (this.#isTaken) return
+    this.#taker = queue
     this.#isTaken = true
     // What is scheduled now may still be of this turn, so it lasts to the end of the one after.
     this.#schedule(() => {
@@ -38,7 +38,7 @@ export class LoopShare {
     if (queue !== this.#taker) this.#owed ??= queue
   }
 
-  /** A queue goes on, or has nothing to go on with. */
+  /** A queue goes on. */
   settle(queue: ReadTurns): void {
     if (this.#owed === queue) this.#owed = undefined
   }

@@ -50,8 +50,8 @@ export const watchMutants: readonly Mutant[] = [
     rule: 'R11',
     why: 'What its cut covered and this server lacks is not in the bookmark, and comes again elsewhere.',
     file: watches,
-    find: 'isToCome = raise(bookmark, origin, timestamp) && isToCome',
-    replace: 'isToCome = entryOf(applied, origin) < timestamp && isToCome',
+    find: 'if (!raise(bookmark, origin, timestamp)) isAllToCome = false',
+    replace: 'if (entryOf(applied, origin) >= timestamp) isAllToCome = false',
     workload,
   },
   {

@@ -689,4 +689,14 @@ describe('a peer whose cut names more origins than are kept', () => {
     }
     expect(mesh.refusals('2')).toEqual([{ peer: '1', reason: 'its cut names more than 10 origins' }])
   })
+
+  it('is refused in a pull too, before anything may be sent to who pulls (R8)', () => {
+    const mesh = new Mesh({ servers: ['1', '2'], limits: { originsPerPeerMax: 10 } })
+    mesh.step('2', { kind: 'peerHeard', peer: '1', origin: originOf('1') })
+    for (let pull = 1; pull <= 3; pull++) {
+      const applied = new Map(Array.from({ length: 5 }, (_, index) => [`9~${pull}.${index}` as Origin, 1]))
+      mesh.step('2', { kind: 'message', from: '1', message: { kind: 'pull', pull, applied, except: [] } })
+    }
+    expect(mesh.refusals('2')).toEqual([{ peer: '1', reason: 'its cut names more than 10 origins' }])
+  })
 })

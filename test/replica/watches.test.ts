@@ -382,6 +382,19 @@ class Store {
     return this.#append(update)
   }
 
+  /** Each the name of its server and its keys, applied together. */
+  writeInOneStep(...updates: readonly (readonly [string, ...string[]])[]): void {
+    this.watches.beginStep()
+    for (const [server, ...keys] of updates) {
+      const update = this.#stamp(
+        server,
+        keys.map((key) => ({ key, value: `${key} by ${server}` })),
+      )
+      this.log.append({ update, bytes: sizeOf(update) })
+      this.watches.applied(update, this.notifications)
+    }
+  }
+
   delete(server: string, key: string): Update {
     return this.#append(this.#stamp(server, [{ key, deleted: true }]))
   }
@@ -719,6 +732,60 @@ describe('an update of which there are many parts to tell (R11)', () => {
     store.settle()
     store.write('1', ...letters)
     expect(watches.map((watch) => store.story(watch)[1])).toEqual(letters.map((key) => `1@1 ${key}`))
+  })
+
+  it('is told to whoever it has a small part for, though there is no room for the large ones', () => {
+    const store = new Store({ pageBytesMax: 1 })
+    const [wide, wider, narrow] = ['aa', 'a', 'aaaaaaaa'].map((prefix, index) =>
+      store.watches.open(index + 1, prefix, 'now'),
+    ) as [number, number, number]
+    store.settle()
+    store.write('1', ...keys, 'b', 'bb')
+    const isTold = (watch: number): boolean => store.story(watch).length > 1
+    expect([isTold(wider), isTold(wide), isTold(narrow)]).toEqual([true, false, true])
+  })
+
+  it('leaves room for the parts of the next, which are no more than that has', () => {
+    const store = new Store({ pageBytesMax: 300 })
+    const prefixes = ['a', 'aa', 'aaa', 'm', 'n']
+    const watches = prefixes.map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    store.settle()
+    store.writeInOneStep(['1', ...keys, 'b'], ['1', 'm1', 'n1'])
+    expect(watches.slice(3).map((watch) => store.story(watch)[1])).toEqual(['2@1 m1', '2@1 n1'])
+  })
+
+  it('is no reason to leave out what is overwritten meanwhile: the clients were not slow', () => {
+    const store = new Store({ pageBytesMax: 1, pageUpdatesMax: 4 })
+    const watches = ['a', 'aa', 'aaa'].map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    store.settle([1, 2, 3])
+    store.write('1', ...keys, 'b')
+    for (let count = 0; count < 10; count++) store.write('1', 'aaaa')
+    store.settle([1, 2, 3])
+    for (const watch of watches) {
+      expect(
+        store.of(watch).filter((pushed) => pushed.kind === 'update' && pushed.coalesced !== true),
+      ).toHaveLength(11)
+    }
+  })
+
+  it('is put into words once for those who catch up with it together', () => {
+    const store = new Store({ pageBytesMax: 1 })
+    const others = ['a', 'aa'].map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    const alike = [3, 4, 5].map((client) => store.watches.open(client, 'aaa', 'now'))
+    store.settle()
+    store.write('1', ...keys, 'b')
+    store.settle()
+    expect(others.map((watch) => store.story(watch)[1])).not.toContain(undefined)
+    const told = alike.map((watch) => store.of(watch).find((pushed) => pushed.kind === 'update'))
+    expect(new Set(told.map((pushed) => pushed?.kind === 'update' && pushed.writes)).size).toBe(1)
+  })
+
+  it('costs each watch that catches up as much as it has writes', () => {
+    const store = new Store({ examinedPerStepMax: 20 })
+    store.write('1', ...keys)
+    const watches = [1, 2, 3, 4].map((client) => store.watches.open(client, 'aaaaaaaa', 'start'))
+    store.turn()
+    expect(watches.filter((watch) => store.story(watch).length > 0)).toHaveLength(3)
   })
 })
 
