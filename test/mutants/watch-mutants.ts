@@ -175,7 +175,17 @@ export const watchMutants: readonly Mutant[] = [
     find: 'if (![...this.#uncovered(after)].some(isLost)) return',
     replace: "if (who.kind !== 'watch' && ![...this.#uncovered(after)].some(isLost)) return",
     // What its cut covers has only its origin's server in memory, which has ended, and one whose cut is long on its way.
-    faults: { delayRate: 2, crashRate: 0.4, powerLossRate: 0.4 },
+    // All members have to be connected for anybody to doubt, so that links are only slow.
+    faults: {
+      delayRate: 2,
+      crashRate: 0.6,
+      jitterMs: 50,
+      joinRate: 0,
+      disconnectRate: 0,
+      partitionRate: 0,
+      blackHoleRate: 0,
+      oneWayCutRate: 0,
+    },
     workload: {
       watchers: 8,
       clients: 10,
