@@ -75,11 +75,11 @@ describe('three real servers under kill -9, standstill, broken, mute and slow li
     expect(counts.events).toBe(lines.filter(({ op }) => op !== 'final').length)
   })
 
-  for (const { name, pattern, make } of historyEdits) {
-    it(`and were it so that ${name}, it would be found out as ${pattern}`, () => {
+  for (const { name, patterns, make } of historyEdits) {
+    it(`and were it so that ${name}, it would be found out as ${patterns.join(' or ')}`, () => {
       const { ok, violations } = checkHistory(make(lines))
       expect(ok).toBe(false)
-      expect(violations.map((violation) => violation.pattern)).toContain(pattern)
+      expect(violations.filter(({ pattern }) => patterns.includes(pattern))).not.toEqual([])
     })
   }
 })

@@ -2,12 +2,13 @@ import type { HistoryLine, ReadLine, SeenVersion, TransactionPart } from '../../
 import type { Pattern } from '../../src/check/verdict.ts'
 
 /**
- * A good history made bad, in one way that a broken store could have caused, and the pattern by which a checker has to find it
+ * A good history made bad, in one way that a broken store could have caused, and the patterns by which a checker has to find it
  * out.
  */
 export interface HistoryEdit {
   readonly name: string
-  readonly pattern: Pattern
+  /** One of these: which it is can depend on what a history happens to have. */
+  readonly patterns: readonly Pattern[]
   /** @throws Error where the history has no place for it. */
   readonly make: (lines: readonly HistoryLine[]) => readonly HistoryLine[]
 }
@@ -15,7 +16,7 @@ export interface HistoryEdit {
 export const historyEdits: readonly HistoryEdit[] = [
   {
     name: 'two reads of different keys have their values swapped',
-    pattern: 'ThinAirRead',
+    patterns: ['ThinAirRead'],
     make: (lines) => {
       const first = place(lines, isReadOfValue)
       const second = place(lines, (line) => isReadOfValue(line) && line.key !== readAt(lines, first).key)
@@ -27,7 +28,7 @@ export const historyEdits: readonly HistoryEdit[] = [
   },
   {
     name: 'a key is gone from the end of all servers',
-    pattern: 'LostWrite',
+    patterns: ['LostWrite'],
     make: (lines) => {
       const key = finalKeyOf(lines)
       return lines.filter((line) => line.op !== 'final' || line.key !== key)
@@ -35,7 +36,7 @@ export const historyEdits: readonly HistoryEdit[] = [
   },
   {
     name: 'one server ends with an older version of a key',
-    pattern: 'DivergentFinal',
+    patterns: ['DivergentFinal'],
     make: (lines) => {
       const at = place(lines, (line, index) => line.op === 'final' && olderWrite(lines, index) !== undefined)
       const final = lines[at] as Extract<HistoryLine, { op: 'final' }>
@@ -45,7 +46,7 @@ export const historyEdits: readonly HistoryEdit[] = [
   },
   {
     name: 'a session reads what it is going to write',
-    pattern: 'CyclicCO',
+    patterns: ['CyclicCO'],
     make: (lines) => {
       const [write, read] = ownWriteAndRead(lines)
       const places = [lines[write], lines[read]].map((line) => (line as ReadLine).i)
@@ -57,7 +58,7 @@ export const historyEdits: readonly HistoryEdit[] = [
   },
   {
     name: 'a session does not find what it has written',
-    pattern: 'WriteCOInitRead',
+    patterns: ['WriteCOInitRead'],
     make: (lines) => {
       const [, read] = ownWriteAndRead(lines)
       const { session, i, key } = readAt(lines, read)
@@ -66,7 +67,8 @@ export const historyEdits: readonly HistoryEdit[] = [
   },
   {
     name: 'a session goes back to what it had overwritten',
-    pattern: 'CyclicCF',
+    // By the order of causes, where what was overwritten had been seen; by that of versions, where it was concurrent.
+    patterns: ['WriteCORead', 'CyclicCF'],
     make: (lines) => {
       const [, read] = ownWriteAndRead(lines)
       const older = olderWrite(lines, read)
@@ -76,7 +78,7 @@ export const historyEdits: readonly HistoryEdit[] = [
   },
   {
     name: 'of a batch, a reader of several keys finds one half',
-    pattern: 'FracturedRead',
+    patterns: ['FracturedRead'],
     make: (lines) => {
       for (const [at, line] of lines.entries()) {
         if (line.op !== 'txn') continue
@@ -88,7 +90,7 @@ export const historyEdits: readonly HistoryEdit[] = [
   },
   {
     name: 'something is pushed that nobody wrote',
-    pattern: 'ThinAirRead',
+    patterns: ['ThinAirRead'],
     make: (lines) => {
       const at = place(lines, (line) => line.op === 'push' && typeof line.value === 'string')
       const push = lines[at] as Extract<HistoryLine, { op: 'push' }>
