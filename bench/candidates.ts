@@ -1,7 +1,8 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Durability } from '../src/server/options.ts'
+import { endedWithThis } from './support/children.ts'
 import { CompiledServer, freePorts, temporaryFolder, wipe } from './support/compiled-server.ts'
 import { pause, type Address } from './support/sockets.ts'
 import { ControlClient } from './support/control-client.ts'
@@ -31,8 +32,9 @@ export const echo: Candidate = {
   name: 'echo',
   acknowledgement: 'sent back, and not looked at',
   start: async () => {
-    const child = fork(new URL('support/echo-process.ts', import.meta.url), { stdio: 'inherit' })
-    running.add(child)
+    const child = endedWithThis(
+      fork(new URL('support/echo-process.ts', import.meta.url), { stdio: 'inherit' }),
+    )
     const [address] = (await once(child, 'message')) as [{ readonly port: number }]
     return {
       dialect: 'tidings',
@@ -42,7 +44,6 @@ export const echo: Candidate = {
       stop: async () => {
         child.disconnect()
         await once(child, 'exit')
-        running.delete(child)
       },
     }
   },
@@ -93,9 +94,3 @@ async function connectedToAll(server: CompiledServer, count: number): Promise<vo
   }
   client.close()
 }
-
-const running = new Set<ChildProcess>()
-
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})

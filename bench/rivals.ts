@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { Candidate, Running } from './candidates.ts'
+import { endedWithThis } from './support/children.ts'
 import { freePorts, temporaryFolder, wipe } from './support/compiled-server.ts'
 import { pause } from './support/sockets.ts'
 
@@ -153,9 +154,7 @@ function start(program: string, flags: Flags): ChildProcess {
     // An empty one is a flag that takes no value, but for the one of Redis that is emptied so.
     return value === '' && name !== 'save' ? [`--${name}`] : [`--${name}`, value]
   })
-  const child = spawn(program, words, { stdio: 'ignore' })
-  running.add(child)
-  return child
+  return endedWithThis(spawn(program, words, { stdio: 'ignore' }))
 }
 
 function runningOf(
@@ -172,7 +171,6 @@ function runningOf(
       for (const node of nodes) {
         node.kill('SIGKILL')
         if (node.exitCode === null && node.signalCode === null) await once(node, 'exit')
-        running.delete(node)
       }
       wipe(root)
     },
@@ -210,9 +208,3 @@ function answerTo(port: number, question: string, answer: RegExp): Promise<strin
     }
   })
 }
-
-const running = new Set<ChildProcess>()
-
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net'
-import { type Address } from './sockets.ts'
+import type { Address } from './sockets.ts'
 
 /** Asks a server one thing after the other, where a measurement wants to know something and does not measure it. */
 export class ControlClient {

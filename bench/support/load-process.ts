@@ -1,20 +1,15 @@
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { dialects, type Asked, type Conversation } from './dialects.ts'
-import type { LoadMessage, LoadPlan } from './load.ts'
-import { open, pause } from './sockets.ts'
+import type { LoadPlan, LoadReport } from './load.ts'
+import { measuredPart, serve } from './measured-part.ts'
+import { open } from './sockets.ts'
 import { Times } from './times.ts'
 
-/** See `Load`. It carries out one plan after the other. */
-process.on('message', (plan: LoadPlan) => {
-  void carryOut(plan).catch((error: unknown) => {
-    say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
-  })
-})
-// Whoever started it has ended.
-process.once('disconnect', () => process.exit(0))
+/** See `Load`. */
+serve(carryOut)
 
-async function carryOut(plan: LoadPlan): Promise<void> {
+async function carryOut(plan: LoadPlan): Promise<LoadReport> {
   const asked = askedFor(plan)
   const converse = dialects[plan.dialect](asked)
   const times = new Times()
@@ -31,23 +26,12 @@ async function carryOut(plan: LoadPlan): Promise<void> {
   )
   const measured = (async () => {
     for (const connection of connections) connection.begin()
-    await pause(plan.warmMs)
-    say({ kind: 'begins' })
-    times.begin()
-    const before = { ms: performance.now(), processor: process.cpuUsage() }
-    await pause(plan.measureMs)
-    const seconds = (performance.now() - before.ms) / 1_000
-    const { user, system } = process.cpuUsage(before.processor)
-    const { count, p50Ms, p99Ms } = times.end()
-    say({ kind: 'ends' })
+    const report = await measuredPart(plan, times)
     await Promise.all(connections.map((connection) => connection.end()))
-    say({
-      kind: 'report',
-      report: { count, seconds, loadProcessorSeconds: (user + system) / 1e6, p50Ms, p99Ms },
-    })
+    return report
   })()
   try {
-    await Promise.race([measured, ...connections.map(({ failure }) => failure)])
+    return await Promise.race([measured, ...connections.map(({ failure }) => failure)])
   } finally {
     for (const connection of connections) connection.destroy()
   }
@@ -157,8 +141,4 @@ class Connection {
     if (typeof bytes === 'string') this.#socket.write(bytes, 'latin1')
     else this.#socket.write(bytes)
   }
-}
-
-function say(message: LoadMessage): void {
-  process.send?.(message)
 }

@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { endedWithThis } from './children.ts'
 import type { DialectName } from './dialects.ts'
 import type { Address } from './sockets.ts'
 
@@ -70,8 +71,7 @@ export class Load<Kind extends keyof Plans> {
   readonly #child: ChildProcess
 
   constructor(kind: Kind) {
-    this.#child = fork(new URL(programs[kind], import.meta.url), { stdio: 'inherit' })
-    running.add(this.#child)
+    this.#child = endedWithThis(fork(new URL(programs[kind], import.meta.url), { stdio: 'inherit' }))
   }
 
   /** @throws Error, as a rejection, where an answer is an error or a connection breaks. */
@@ -102,12 +102,5 @@ export class Load<Kind extends keyof Plans> {
   async stop(): Promise<void> {
     this.#child.disconnect()
     await once(this.#child, 'exit')
-    running.delete(this.#child)
   }
 }
-
-const running = new Set<ChildProcess>()
-
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})

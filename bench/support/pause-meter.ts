@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { endedWithThis } from './children.ts'
 import type { CompiledServer } from './compiled-server.ts'
 
 /** How long clients of servers wait for the answer to a read, as a process of its own measures it. */
@@ -7,8 +8,9 @@ export class PauseMeter {
   readonly #child: ChildProcess
 
   constructor() {
-    this.#child = fork(new URL('pause-meter-process.ts', import.meta.url), { stdio: 'inherit' })
-    running.add(this.#child)
+    this.#child = endedWithThis(
+      fork(new URL('pause-meter-process.ts', import.meta.url), { stdio: 'inherit' }),
+    )
   }
 
   /** Connects to one more server, which is then read from until it is closed. */
@@ -35,7 +37,6 @@ export class PauseMeter {
   async stop(): Promise<void> {
     this.#child.disconnect()
     await once(this.#child, 'exit')
-    running.delete(this.#child)
   }
 
   async #order(order: MeterOrder): Promise<MeterAnswer> {
@@ -76,9 +77,3 @@ export type MeterAnswer =
   | { readonly kind: 'closed' }
   | { readonly kind: 'began' }
   | { readonly kind: 'report'; readonly pauses: readonly PauseReport[] }
-
-const running = new Set<ChildProcess>()
-
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})

@@ -1,24 +1,16 @@
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
-import type { LoadMessage, LoadReport, WatchPlan } from './load.ts'
-import { open, pause } from './sockets.ts'
+import type { LoadReport, WatchPlan } from './load.ts'
+import { measuredPart, serve } from './measured-part.ts'
+import { open } from './sockets.ts'
 import { Times } from './times.ts'
 
-/** See `Load`: pushes are counted, each at each watcher. It carries out one plan after the other. */
-process.on('message', (plan: WatchPlan) => {
-  carryOut(plan).then(
-    (report) => say({ kind: 'report', report }),
-    (error: unknown) =>
-      say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) }),
-  )
-})
-// Whoever started it has ended.
-process.once('disconnect', () => process.exit(0))
+/** See `Load`: pushes are counted, each at each watcher. */
+serve(carryOut)
 
 async function carryOut(plan: WatchPlan): Promise<LoadReport> {
   const words = dialects[plan.dialect]
   const times = new Times()
-  let pushes = 0
   let isEnding = false
   /** When each write was sent whose pushes have not all come, by its number. */
   const sentMs = new Map<number, number>()
@@ -40,7 +32,6 @@ async function carryOut(plan: WatchPlan): Promise<LoadReport> {
   }
 
   function saw(number: number, nowMs: number): void {
-    pushes++
     times.add(nowMs - (sentMs.get(number) ?? nowMs))
     const count = (seen.get(number) ?? 0) + 1
     if (count === plan.watchers) sawAll(number)
@@ -71,19 +62,10 @@ async function carryOut(plan: WatchPlan): Promise<LoadReport> {
     }),
   )
   for (let count = 0; count < plan.inFlight; count++) write()
-  await pause(plan.warmMs)
-  say({ kind: 'begins' })
-  times.begin()
-  const before = { ms: performance.now(), pushes, processor: process.cpuUsage() }
-  await pause(plan.measureMs)
-  const seconds = (performance.now() - before.ms) / 1_000
-  const { user, system } = process.cpuUsage(before.processor)
-  const { p50Ms, p99Ms } = times.end()
-  const count = pushes - before.pushes
-  say({ kind: 'ends' })
+  const report = await measuredPart(plan, times)
   isEnding = true
   for (const socket of [writer, ...watchers]) socket.destroy()
-  return { count, seconds, loadProcessorSeconds: (user + system) / 1e6, p50Ms, p99Ms }
+  return report
 }
 
 const numberHead = 'n<'
@@ -129,7 +111,3 @@ function begin(socket: Socket, words: string): Promise<void> {
 }
 
 const quietMs = 100
-
-function say(message: LoadMessage): void {
-  process.send?.(message)
-}

@@ -59,9 +59,9 @@ describe('turns at reading', () => {
 
 describe('a line that takes long', () => {
   it('has a turn of the loop to itself: neither queue hands on another, and then the other goes first', () => {
-    const stage = new TwoQueues()
-    const clients = ['c1', 'c2'].map((name) => stage.reader(stage.clients, name, 3))
-    const peer = stage.reader(stage.peers, 'p', 3)
+    const stage = new Stage(30, true)
+    const clients = ['c1', 'c2'].map((name) => stage.reader(name, 3))
+    const peer = stage.reader('p', 3, stage.peers)
     for (const reader of [...clients, peer]) reader()
     expect(stage.read).toEqual(['c1'])
     const turns: string[] = []
@@ -80,18 +80,23 @@ describe('a line that takes long', () => {
   })
 })
 
-/** Clients and servers on one event loop, with lines that all take long. */
-class TwoQueues {
+/** An event loop whose time goes on with each line that is read, and readers with lines, of clients where not said. */
+class Stage {
   readonly read: string[] = []
-  readonly clients: ReadTurns
+  readonly turns: ReadTurns
   readonly peers: ReadTurns
+  readonly #lineMs: number
+  readonly #areLong: boolean
   #nowMs = 0
   #due: (() => void)[] = []
 
-  constructor() {
+  /** @param lineMs what each line takes. @param areLong whether that is told to have been long. */
+  constructor(lineMs = 3, areLong = false) {
+    this.#lineMs = lineMs
+    this.#areLong = areLong
     const surroundings = { now: () => this.#nowMs, schedule: (run: () => void) => void this.#due.push(run) }
     const share = new LoopShare(surroundings.schedule)
-    this.clients = new ReadTurns({ ...surroundings, share })
+    this.turns = new ReadTurns({ ...surroundings, share })
     this.peers = new ReadTurns({ ...surroundings, share })
   }
 
@@ -105,7 +110,7 @@ class TwoQueues {
     for (const run of due) run()
   }
 
-  reader(turns: ReadTurns, name: string, lines: number): () => void {
+  reader(name: string, lines: number, turns = this.turns): () => void {
     let left = lines
     const reader = (): void => {
       while (left > 0) {
@@ -115,49 +120,8 @@ class TwoQueues {
         }
         left--
         this.read.push(name)
-        this.#nowMs += 30
-        turns.tookLong()
-      }
-    }
-    return reader
-  }
-}
-
-/** An event loop whose time goes on with each line that is read, and readers with lines. */
-class Stage {
-  readonly read: string[] = []
-  readonly turns: ReadTurns
-  readonly #lineMs: number
-  #nowMs = 0
-  #due: (() => void)[] = []
-
-  /** @param lineMs what each line takes. */
-  constructor(lineMs = 3) {
-    this.#lineMs = lineMs
-    this.turns = new ReadTurns({ now: () => this.#nowMs, schedule: (run) => this.#due.push(run) })
-  }
-
-  get isIdle(): boolean {
-    return this.#due.length === 0
-  }
-
-  turn(): void {
-    const due = this.#due
-    this.#due = []
-    for (const run of due) run()
-  }
-
-  reader(name: string, lines: number): () => void {
-    let left = lines
-    const reader = (): void => {
-      while (left > 0) {
-        if (!this.turns.mayRead(reader)) {
-          this.turns.wait(reader)
-          return
-        }
-        left--
-        this.read.push(name)
         this.#nowMs += this.#lineMs
+        if (this.#areLong) turns.tookLong()
       }
     }
     return reader
