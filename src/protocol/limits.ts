@@ -52,20 +52,23 @@ export const valueDepthMax = 64
 export const envelopeDepthMax = 5
 
 /**
- * Values in one long line of a client, each array and object counted, and what is in it. A mebibyte has room for half a
- * million; so many take some 20 ms to check and to make, twice that where it is done for the first time, and everybody
+ * Values in one line of a client, each array and object counted, and what is in it. A mebibyte has room for half a
+ * million; so many take some 10 ms to check and to make, twice that where it is done for the first time, and everybody
  * else waits.
  */
-export const itemsMax = 65_536
+export const itemsMax = 32_768
 
 /**
- * Names of members in one long line of a client that differ from each other. A mebibyte has room for a hundred thousand,
+ * Names of members in one line of a client that differ from each other. A mebibyte has room for a hundred thousand,
  * and there is nothing in JSON that takes longer to make; so many take some 20 ms.
  */
 export const namesMax = 16_384
 
-/** In a line of at most so many characters neither is counted: whatever is in it takes no longer than those. */
-export const unweighedLengthMax = 128 * kibi
+/**
+ * In a line of at most so many characters neither is counted, for there cannot be too many: nothing in JSON is denser
+ * than `[],`, three characters of which two are counted.
+ */
+export const unweighedLengthMax = (3 * itemsMax) / 2
 
 /** Writes of one `batch`: they are applied in one step, which should take milliseconds. */
 export const batchWritesMax = 10_000
@@ -184,11 +187,11 @@ export const peerLineBytesMax = 4 * mebi
 export const peerFrameBytesMax = 128 * kibi
 
 /**
- * Values in one long line of a peer, counted as {@link itemsMax} is. No update has more in its writes: those of a line
- * that was not weighed are fewer than its characters; and there are no dependencies on more origins than are told of any
- * peer. The names of a cut are not counted: they are those of origins.
+ * Values in one long line of a peer, counted as {@link itemsMax} is. A frame of {@link peerFrameBytesMax} has room for
+ * two thirds of this. An update alone has at most {@link itemsMax} in its writes, and no dependencies on more origins
+ * than are told of any peer, which are as many. The names of a cut are not counted: they are those of origins.
  */
-export const peerItemsMax = unweighedLengthMax + 65_536
+export const peerItemsMax = 131_072
 
 /** Updates in one frame. A page of the log has at most 1,000; a frame of a faulty peer is bounded too. */
 export const frameUpdatesMax = 10_000

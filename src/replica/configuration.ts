@@ -74,7 +74,8 @@ export const defaultLimits: Limits = {
   snapshotPage: { updatesMax: 1_000, bytesMax: 128 << 10 },
   pushedBytesMax: 4 << 20,
   appliedPerStepMax: 1_000,
-  originsPerPeerMax: 65_536,
+  // A frame of a peer has room for a cut of some 40,000.
+  originsPerPeerMax: 32_768,
   watchesPerClientMax: 64,
   // Some 100 MiB. A cut that is applied here costs nothing more once its watch has caught up.
   watchEntriesMax: 1_000_000,

@@ -602,7 +602,7 @@ const writes: readonly HostileInput[] = rows('client', [
     'params.writes',
     'writes that grow when they are passed on',
     'batch',
-    `{"writes":[{"key":"j","value":[${'1e20,'.repeat(30_000)}1]},{"key":"k","value":[${'1e20,'.repeat(30_000)}1]}]}`,
+    `{"writes":[{"key":"j","value":"${'x'.repeat(700_000)}"},{"key":"k","value":[${'1e20,'.repeat(30_000)}1]}]}`,
   ),
 ])
 
@@ -671,7 +671,7 @@ const dearLines: readonly HostileInput[] = rows('client', [
   ],
   [
     'a number that cannot be kept before names that are many, and all the same',
-    request('write', `{"key":"k","value":[1e999,${'{"name":1},'.repeat(namesMax + 10)}1]}`),
+    request('write', `{"key":"k","value":[1e999,${'{"a":1,"b":2,"c":3},'.repeat(namesMax / 3 + 10)}1]}`),
     'invalidParams',
     { path: 'params.value[0]' },
   ],

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { checkClientRequest, clientMethods } from '../../src/protocol/client-messages.ts'
 import type { ProtocolError } from '../../src/protocol/errors.ts'
 import { parseRpcLine } from '../../src/protocol/json-rpc.ts'
+import { unweighedLengthMax } from '../../src/protocol/limits.ts'
 import { LineDecoder } from '../../src/protocol/line-decoder.ts'
 import { checkPeerMessage } from '../../src/protocol/peer-messages.ts'
 import { jsonTexts } from './json-oracle.ts'
@@ -72,9 +73,13 @@ const cases: readonly (readonly [string, string | Buffer, (string | number)[]])[
   ['half a surrogate pair', request('write', '{"key":"x","value":"\\ud83d"}'), [-32602]],
   ['half a surrogate pair in a key', request('write', '{"key":"\\udc00","value":1}'), [-32602]],
   ['65 levels', request('write', `{"key":"x","value":${'['.repeat(65)}${']'.repeat(65)}}`), [-32602]],
-  ['as many brackets as need no weighing', '['.repeat(1 << 17), [-32700]],
+  ['as many brackets as need no weighing', '['.repeat(unweighedLengthMax), [-32700]],
   ['a mebibyte of brackets', '['.repeat(1 << 20), [-32010]],
-  ['as many balanced brackets', '['.repeat(1 << 16) + ']'.repeat(1 << 16), [-32602]],
+  [
+    'as many balanced brackets',
+    '['.repeat(unweighedLengthMax / 2) + ']'.repeat(unweighedLengthMax / 2),
+    [-32602],
+  ],
   ['a mebibyte of balanced brackets', '['.repeat(1 << 19) + ']'.repeat(1 << 19), [-32010]],
   ['more than a mebibyte', 'x'.repeat((1 << 20) + 1), [-32003]],
   ['a key that is too long', request('read', `{"key":"${'x'.repeat(1_025)}"}`), [-32010]],
