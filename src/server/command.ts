@@ -3,7 +3,7 @@ import { parseAddresses, type Address } from '../protocol/address.ts'
 import type { ServerId } from '../replica/version.ts'
 import { chalkFor } from '../terminal/colour.ts'
 import { AnswerRefused, QuestionInterrupted, Questions, QuestionUnanswered } from '../terminal/questions.ts'
-import { openLmdbStore } from '../storage/lmdb-store.ts'
+import { openFolderStore } from '../storage/folder-store.ts'
 import { StorageError } from '../storage/store.ts'
 import { Narrator } from './narrator.ts'
 import {
@@ -79,7 +79,7 @@ async function serve(flags: Flags): Promise<number> {
 async function openStorage(flags: Flags, server: ServerId): Promise<ServerStorage | undefined> {
   if (flags.durability === 'memory') return undefined
   const folder = flags.data ?? defaultFolder(server)
-  return { folder, mode: flags.durability, store: await openLmdbStore({ folder, server }) }
+  return { folder, mode: flags.durability, store: await openFolderStore({ folder, server }) }
 }
 
 /** @returns the exit code, once the server has stopped: by a signal, or by itself. */

@@ -17,9 +17,11 @@ import { open, type Database, type RootDatabase } from 'lmdb'
 import type { ServerId } from '../replica/version.ts'
 import { DataFile, faultOf, kindOfStranger, missingPart, pageBytes } from './data-file.ts'
 import { ownOwner, parseFolderOwner, stateOfOwner, type FolderOwner } from './folder-owner.ts'
+import { isLogFile, unfinishedName } from './commit-log.ts'
+import { afresh, damaged } from './folder-errors.ts'
 import { StorageError } from './store.ts'
 
-/** What the databases of a folder hold: bytes under bytes, or in the log and in `meta` under numbers and names. */
+/** What the databases of a folder hold: bytes under bytes, or in `meta` under names. */
 export type Bytes = Buffer
 
 /**
@@ -27,12 +29,13 @@ export type Bytes = Buffer
  * server id, and to no other process.
  */
 export interface LmdbFolder {
+  /** As it was given: what people call it. */
   readonly path: string
+  readonly realPath: string
   readonly isFresh: boolean
   readonly root: RootDatabase<Bytes, string>
   /** `folder`: the format and the server id. `owner`: the process that has it. The rest is the store's. */
   readonly meta: Database<Bytes, string>
-  readonly log: Database<Bytes, number>
   readonly state: Database<Bytes, Bytes>
   readonly staged: Database<Bytes, Bytes>
   readonly file: DataFile
@@ -80,16 +83,12 @@ export async function openLmdbFolder(options: {
   }
 }
 
-/** What to try where a folder is of no use as it is. */
-const afresh =
-  'restore the folder from a copy, or move it away and start with none, and the other servers send what they have'
-
 function prepareFolder(folder: string): string {
   try {
     // Folders above it that are made on the way get the same mode: they are there for this.
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const names = readdirSync(folder)
-    const foreign = names.filter((name) => !ownFiles.includes(name) && !mayLieAbout.test(name))
+    const foreign = names.filter((name) => !isOwnFile(name) && !mayLieAbout.test(name))
     if (!names.includes(dataFile) && foreign.length > 0) {
       throw new StorageError(
         `${folder} holds other files, such as ${foreign[0]}; give the server a folder of its own`,
@@ -113,15 +112,13 @@ function prepareFolder(folder: string): string {
  * Nobody in this process may have the files open: to close them here would end the locks that it has on them.
  */
 async function prepareFiles(folder: string, path: string): Promise<void> {
-  for (const name of ownFiles) {
+  const logFiles = readdirSync(path).filter(isLogFile)
+  for (const name of [...databaseFiles, ...logFiles]) {
     const kind = kindOfStranger(join(path, name))
     if (kind !== undefined) throw damaged(folder, `its ${name} is ${kind}, where a file should be`)
   }
-  for (const name of ownFiles) {
-    const file = join(path, name)
-    closeSync(openSync(file, 'a+', 0o600))
-    chmodSync(file, 0o600)
-  }
+  for (const name of databaseFiles) closeSync(openSync(join(path, name), 'a+', 0o600))
+  for (const name of [...databaseFiles, ...logFiles]) chmodSync(join(path, name), 0o600)
   const room = join(path, `.room-${process.pid}`)
   try {
     writeFileSync(room, Buffer.alloc(roomBytes))
@@ -137,9 +134,10 @@ async function prepareFiles(folder: string, path: string): Promise<void> {
   }
 }
 
-/** Locks are made for data: whoever finds locks and no data must not take it for a folder that is new. */
+/** Locks and a log are made for data: whoever finds them and no data must not take it for a folder that is new. */
 function lostData(path: string): string | undefined {
-  const isLost = statSync(join(path, dataFile)).size === 0 && statSync(join(path, lockFile)).size > 0
+  if (statSync(join(path, dataFile)).size > 0) return undefined
+  const isLost = statSync(join(path, lockFile)).size > 0 || readdirSync(path).some(isLogFile)
   return isLost ? `its ${dataFile} is empty, and there has been data in it` : undefined
 }
 
@@ -167,10 +165,9 @@ function takeFolder(opening: Opening): LmdbFolder {
   }
 
   const meta = root.openDB<Bytes, string>('meta', { encoding: 'binary' })
-  const log = root.openDB<Bytes, number>('log', { encoding: 'binary' })
   const state = root.openDB<Bytes, Bytes>('state', { encoding: 'binary', keyEncoding: 'binary' })
   const staged = root.openDB<Bytes, Bytes>('staged', { encoding: 'binary', keyEncoding: 'binary' })
-  const trees = [meta, log, state, staged].map((database) => database.getStats() as PageCounts)
+  const trees = [meta, state, staged].map((database) => database.getStats() as PageCounts)
   checkPages(folder, statSync(join(path, dataFile), { bigint: true }).size, [
     stats.root,
     stats.free,
@@ -192,10 +189,10 @@ function takeFolder(opening: Opening): LmdbFolder {
   const file = new DataFile(join(path, dataFile))
   return {
     path: folder,
+    realPath: path,
     isFresh,
     root,
     meta,
-    log,
     state,
     staged,
     file,
@@ -237,6 +234,12 @@ function checkIdentity(
         'start the release that wrote it, or a newer one',
     )
   }
+  if (format === 1) {
+    throw new StorageError(
+      `${folder} has format 1, which only trial versions wrote; ` +
+        'move it away and start with none, and the other servers send what they have',
+    )
+  }
   if (format !== formatKnown || typeof owner !== 'string') {
     throw damaged(folder, 'it does not say whose it is')
   }
@@ -247,6 +250,10 @@ function checkIdentity(
     )
   }
   return true
+}
+
+function isOwnFile(name: string): boolean {
+  return databaseFiles.includes(name) || isLogFile(name) || name === unfinishedName
 }
 
 /** Whether it says, as of now, what it is. @throws StorageError where it is not for us. */
@@ -309,10 +316,6 @@ export function parsed(folder: string, bytes: Bytes): unknown {
   }
 }
 
-export function damaged(folder: string, how: string, cause?: unknown): StorageError {
-  return new StorageError(`${folder} is damaged: ${how}; ${afresh}`, { cause })
-}
-
 export function bytesOf(value: unknown): Bytes {
   return Buffer.from(JSON.stringify(value))
 }
@@ -333,12 +336,12 @@ function silenceFailedCommits(root: RootDatabase<Bytes, string>): void {
 }
 
 /** What this release writes. A change that an older release would misread raises it. */
-const formatKnown = 1
+const formatKnown = 2
 
 const dataFile = 'data.mdb'
 const lockFile = 'lock.mdb'
-const ownFiles: readonly string[] = [dataFile, lockFile]
-const databases: ReadonlySet<string> = new Set(['meta', 'log', 'state', 'staged'])
+const databaseFiles: readonly string[] = [dataFile, lockFile]
+const databases: ReadonlySet<string> = new Set(['meta', 'state', 'staged'])
 
 /** What systems put into the root of a disk, or a folder, by themselves. */
 const mayLieAbout = /^(\.|lost\+found$)/

@@ -13,8 +13,8 @@ export interface Positions {
 export const firstPositions: Positions = { logEnd: 0, checkpoint: 0, trim: 0 }
 
 /** Updates from this position on are kept. */
-export function logStart(positions: Positions): number {
-  return Math.min(positions.trim, positions.checkpoint)
+export function logStart({ trim, checkpoint }: Omit<Positions, 'logEnd'>): number {
+  return Math.min(trim, checkpoint)
 }
 
 /**

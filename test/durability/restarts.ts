@@ -1,4 +1,4 @@
-import { openLmdbStore } from '../../src/storage/lmdb-store.ts'
+import { openFolderStore } from '../../src/storage/folder-store.ts'
 import { Narrator } from '../../src/server/narrator.ts'
 import { Server } from '../../src/server/server.ts'
 import { freePorts } from '../integration/processes.ts'
@@ -76,7 +76,7 @@ async function started(options: {
   readonly folder?: string
 }): Promise<Server> {
   const { id, port, peers, folder } = options
-  const store = folder === undefined ? undefined : await openLmdbStore({ folder, server: id })
+  const store = folder === undefined ? undefined : await openFolderStore({ folder, server: id })
   const server = new Server({
     server: id,
     port,

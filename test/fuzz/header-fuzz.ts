@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pageBytes } from '../../src/storage/data-file.ts'
-import { openLmdbStore } from '../../src/storage/lmdb-store.ts'
+import { isLogFile } from '../../src/storage/commit-log.ts'
+import { openFolderStore } from '../../src/storage/folder-store.ts'
 import { StorageError } from '../../src/storage/store.ts'
 import { Random } from '../durability/random.ts'
 import { recoveredReplica } from '../../src/server/server-core.ts'
@@ -42,7 +43,7 @@ export async function openGarbledFiles(options: {
       await Promise.all(
         numbers.map(async (number) => {
           const bytes = withGarbledHeader(sound, new Random(seed * 1_000_003 + number))
-          if (await isRefused(join(parent, `${number}`), bytes)) refused++
+          if (await isRefused(join(parent, `${number}`), join(parent, 'sound'), bytes)) refused++
         }),
       )
     }
@@ -52,8 +53,9 @@ export async function openGarbledFiles(options: {
   }
 }
 
+/** The file whose beginning is garbled, of a folder with its log beside it. */
 async function soundFile(folder: string): Promise<Buffer> {
-  const store = await openLmdbStore({ folder, server: '1' })
+  const store = await openFolderStore({ folder, server: '1', logFileBytes: 64 << 10 })
   for (const batch of storedState()) await store.commit(batch)
   await store.close()
   return await readFile(join(folder, 'data.mdb'))
@@ -69,11 +71,14 @@ function withGarbledHeader(sound: Buffer, random: Random): Buffer {
 }
 
 /** Whether a folder with such a file is refused. If it is not, a server starts from it and writes to it. */
-async function isRefused(folder: string, bytes: Buffer): Promise<boolean> {
+async function isRefused(folder: string, sound: string, bytes: Buffer): Promise<boolean> {
   await mkdir(folder)
+  for (const name of await readdir(sound)) {
+    if (isLogFile(name)) await copyFile(join(sound, name), join(folder, name))
+  }
   await writeFile(join(folder, 'data.mdb'), bytes)
   try {
-    const store = await openLmdbStore({ folder, server: '1' })
+    const store = await openFolderStore({ folder, server: '1' })
     try {
       recoveredReplica(configuration, store.recover())
       await store.commit({ addresses: [] })

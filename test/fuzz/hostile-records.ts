@@ -18,7 +18,14 @@ const senseless = 'a record in it makes no sense'
 const unreadable = 'a record in it cannot be read'
 const nowhere = 'it does not say where its log begins'
 
-const progress = { checkpoint: 5, trim: 1, applied: [['9~a', 3]], logFloor: [['9~a', 1]], isInstalled: false }
+const progress = {
+  commit: 4,
+  checkpoint: 5,
+  trim: 1,
+  applied: [['9~a', 3]],
+  logFloor: [['9~a', 1]],
+  isInstalled: false,
+}
 const version = { timestamp: 3, origin: '8~a' }
 const key = { position: 5, siblings: [{ version, value: 7 }] }
 const session = { letGo: 0, answers: [{ number: 4, version, fingerprint: 7 }] }
@@ -62,7 +69,7 @@ const rows: readonly Row[] = [
   ['other servers: a name with a line end', 'addresses', [{ id: '8\n' }]],
   ['other servers: a host without characters', 'addresses', [{ host: '', port: 1 }]],
   ['other servers: port 65536', 'addresses', [{ host: 'localhost', port: 65_536 }]],
-  ['the log: an object', 5, {}],
+  ['the log: an object without a member', 5, [{}]],
   ['the log: an update that is null', 5, [null]],
   ['the log: an update without an origin', 5, [{ ...update, origin: undefined }]],
   ['the log: an update without a timestamp', 5, [{ ...update, timestamp: undefined }]],

@@ -6,8 +6,9 @@ import { encodeError, parseRpcLine } from '../../src/protocol/json-rpc.ts'
 import { parseJsonText } from '../../src/protocol/json-text.ts'
 import { nameBytesMax } from '../../src/protocol/limits.ts'
 import { checkPeerMessage } from '../../src/protocol/peer-messages.ts'
+import type { Origin } from '../../src/replica/version.ts'
 import { faultOf, pageBytes } from '../../src/storage/data-file.ts'
-import { openLmdbStore } from '../../src/storage/lmdb-store.ts'
+import { openFolderStore } from '../../src/storage/folder-store.ts'
 import { StorageError } from '../../src/storage/store.ts'
 import { refusalBy } from '../protocol/refusal.ts'
 import { StoredFolder, type StoredRecord } from './stored-folder.ts'
@@ -150,7 +151,14 @@ describe('a garbled record was taken for sound, and is refused now:', () => {
   it('records that are sound each, and of different states', () => {
     const [first, second] = [folder.record(0), folder.record(5)]
     const before = [first, second, folder.record('progress')]
-    const progress = JSON.stringify({ checkpoint: 0, trim: 0, applied: [], logFloor: [], isInstalled: false })
+    const progress = JSON.stringify({
+      commit: 4,
+      checkpoint: 0,
+      trim: 0,
+      applied: [],
+      logFloor: [],
+      isInstalled: false,
+    })
     const after = [
       { ...first, value: Buffer.from('[]') },
       { ...second, key: 2 },
@@ -174,7 +182,7 @@ describe('a garbled beginning of a file killed the process by a signal, and is r
 
   beforeAll(async () => {
     parent = await mkdtemp(join(tmpdir(), 'tidings-headers-'))
-    const store = await openLmdbStore({ folder: parent, server: '1' })
+    const store = await openFolderStore({ folder: parent, server: '1' })
     for (const batch of storedState()) await store.commit(batch)
     await store.close()
     sound = await readFile(join(parent, 'data.mdb'))
@@ -218,14 +226,11 @@ describe('an error of the library that reads the file', () => {
   it('came out as it was where a long record cannot be found, and is put into words now', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tidings-lost-page-'))
     onTestFinished(async () => rm(folder, { recursive: true, force: true }))
-    const store = await openLmdbStore({ folder, server: '1' })
-    const [batch] = storedState()
-    const [item] = batch?.log ?? []
-    if (item === undefined) throw new Error('there is no log')
-    const writes = [{ key: 'long', value: 'x'.repeat(3 * pageBytes) }]
-    await store.commit({
-      log: [{ ...item, entry: { ...item.entry, update: { ...item.entry.update, writes } } }],
-    })
+    const store = await openFolderStore({ folder, server: '1' })
+    const version = { timestamp: 1, origin: '1~a' as Origin }
+    const sibling = { version, value: 'x'.repeat(3 * pageBytes) }
+    const keys = [{ key: 'long', position: 0, siblings: [sibling] as const }]
+    await store.commit({ state: { keys, rows: [], sessions: [] } })
     await store.close()
 
     const path = join(folder, 'data.mdb')
@@ -234,12 +239,12 @@ describe('an error of the library that reads the file', () => {
     const long = pages.find((number) => bytes.readUInt16LE(number * pageBytes + 18) === 0x04)
     if (long === undefined) throw new Error('there is no record of several pages')
     // Wherever the pages are named, but for where they say themselves which they are.
-    for (let at = 2 * pageBytes; at + 8 <= bytes.length; at += 2) {
+    for (let at = 2 * pageBytes; at + 8 <= bytes.length; at++) {
       if (at === long * pageBytes || bytes.readBigUInt64LE(at) !== BigInt(long)) continue
       bytes.writeBigUInt64LE(0x2f_ffffn, at)
     }
     await writeFile(path, bytes)
-    await expect(openLmdbStore({ folder, server: '1' })).rejects.toThrow(StorageError)
+    await expect(openFolderStore({ folder, server: '1' })).rejects.toThrow(StorageError)
   })
 })
 

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,13 +6,19 @@ import type { Database } from 'lmdb'
 import { checkClientRequest, isReplicaCall } from '../../src/protocol/client-messages.ts'
 import type { Recovered } from '../../src/replica/recovered.ts'
 import { openLmdbFolder, type LmdbFolder } from '../../src/storage/lmdb-folder.ts'
-import { LmdbStore } from '../../src/storage/lmdb-store.ts'
+import { CommitLog } from '../../src/storage/commit-log.ts'
+import { FolderStore, openFolderStore } from '../../src/storage/folder-store.ts'
+import { putRecord, recordAt, type WholeRecord } from '../../src/storage/log-record.ts'
+import { isUpdateLine } from '../../src/storage/stored-batch.ts'
 import { peers, ReplicaUnderFuzz } from './replica-under-fuzz.ts'
 import { storedState } from './stored-state.ts'
 
-/** One record of one of the databases of a folder. */
+/** One record of the tables of a folder, or of its log. */
 export interface StoredRecord {
-  readonly database: Database<Buffer, Buffer | number | string>
+  /** Absent of a part of the log. */
+  readonly database?: Database<Buffer, Buffer | number | string>
+  /** Of a part of the log, which it is; its `key` is the position of its first update. */
+  readonly part?: number
   readonly key: Buffer | number | string
   readonly value: Buffer
 }
@@ -27,20 +33,32 @@ export class StoredFolder {
   readonly records: readonly StoredRecord[]
   readonly #parent: string
   readonly #folder: LmdbFolder
+  /** The lines of each commit, and in the place of a part of the log its number. */
+  readonly #commits: readonly (readonly (string | number)[])[]
+  readonly #parts = new Map<number, StoredRecord>()
 
   private constructor(parent: string, folder: LmdbFolder) {
     this.#parent = parent
     this.#folder = folder
-    this.records = recordsOf(folder)
+    let part = 0
+    this.#commits = linesIn(folder).map((lines) =>
+      lines.map((line) => {
+        if (!isUpdateLine(line)) return line
+        this.#parts.set(part, recordOfPart(line, part))
+        return part++
+      }),
+    )
+    this.records = [...recordsOf(folder), ...this.#parts.values()]
   }
 
   /** Makes one, which {@link remove} removes. */
   static async make(): Promise<StoredFolder> {
     const parent = await mkdtemp(join(existsSync(memoryDisk) ? memoryDisk : tmpdir(), 'tidings-records-'))
-    const folder = await openLmdbFolder({ folder: join(parent, 'data'), server: '1' })
-    const store = new LmdbStore(folder)
+    const options = { folder: join(parent, 'data'), server: '1' }
+    const store = await openFolderStore({ ...options, logFileBytes: 64 << 10 })
     for (const batch of storedState()) await store.commit(batch)
-    return new StoredFolder(parent, folder)
+    await store.close()
+    return new StoredFolder(parent, await openLmdbFolder(options))
   }
 
   /** The record of a name, as people read it: `kx`, `progress`, or the position of a part of the log. */
@@ -52,14 +70,34 @@ export class StoredFolder {
 
   /** As they are now. */
   recordsNow(): readonly StoredRecord[] {
-    return recordsOf(this.#folder)
+    const lines = linesIn(this.#folder).flat().filter(isUpdateLine)
+    return [...recordsOf(this.#folder), ...lines.map(recordOfPart)]
   }
 
   replace(before: readonly StoredRecord[], after: readonly StoredRecord[]): void {
     this.#folder.root.transactionSync(() => {
-      for (const { database, key } of before) database.removeSync(key)
-      for (const { database, key, value } of after) database.putSync(key, value)
+      for (const { database, key } of before) database?.removeSync(key)
+      for (const { database, key, value } of after) database?.putSync(key, value)
     })
+    const parts = after.filter(({ part }) => part !== undefined)
+    for (const record of parts) this.#parts.set(record.part as number, record)
+    if (parts.length > 0) this.#writeLog()
+  }
+
+  #writeLog(): void {
+    const path = join(this.#folder.realPath, 'log-000000000001')
+    const file = Buffer.alloc(statSync(path).size)
+    const sound = readFileSync(path)
+    let at = (recordAt(sound, 0) as WholeRecord).end
+    sound.copy(file, 0, 0, at)
+    for (const [index, lines] of this.#commits.entries()) {
+      const bytes = lines.map((line) =>
+        typeof line === 'string' ? Buffer.from(line) : lineOf(this.#parts.get(line)),
+      )
+      const text = Buffer.concat(bytes.flatMap((line, number) => (number === 0 ? [line] : [lineFeed, line])))
+      at = putRecord(file, at, text, { commit: index + 1, isFirst: true, isLast: true })
+    }
+    writeFileSync(path, file)
   }
 
   /**
@@ -68,7 +106,7 @@ export class StoredFolder {
    * @throws StorageError where the folder is refused; another Error where something is wrong that the folder got past.
    */
   start(): void {
-    const store = new LmdbStore(this.#folder)
+    const store = new FolderStore(this.#folder)
     const recovered = inMemory(store.recover())
     const server = new ReplicaUnderFuzz({ recovered })
     server.checkWhole()
@@ -94,15 +132,39 @@ function inMemory({ keys, rows, sessions, log, ...rest }: Recovered): Recovered 
   return { ...rest, keys: [...keys], rows: [...rows], sessions: [...sessions], log: [...log] }
 }
 
-function recordsOf({ meta, log, state }: LmdbFolder): readonly StoredRecord[] {
+function recordsOf({ meta, state }: LmdbFolder): readonly StoredRecord[] {
   const records: StoredRecord[] = []
-  for (const database of [meta, log, state] as unknown as StoredRecord['database'][]) {
+  for (const database of [meta, state] as unknown as NonNullable<StoredRecord['database']>[]) {
     for (const { key, value } of database.getRange()) {
-      if (key !== 'folder' && key !== 'owner') records.push({ database, key, value: Buffer.from(value) })
+      if (!notOfTheState.has(key)) records.push({ database, key, value: Buffer.from(value) })
     }
   }
   return records
 }
+
+/** Records that say whose folder it is. */
+const notOfTheState: ReadonlySet<unknown> = new Set(['folder', 'owner', 'log'])
+
+/** The lines of each commit that is in the log. */
+function linesIn({ path, realPath }: LmdbFolder): readonly (readonly string[])[] {
+  return Array.from(new CommitLog({ folder: path, path: realPath }).commits(), ({ lines }) => lines)
+}
+
+/** A part of the log as it is in the log: `[0,…]`; as a record, its position is its key. */
+function recordOfPart(line: string, part: number): StoredRecord {
+  const [, position = '', rest = ''] = /^\[(-?\d+),?(.*)$/.exec(line) ?? []
+  return { part, key: Number(position), value: Buffer.from(`[${rest}`) }
+}
+
+function lineOf(record: StoredRecord | undefined): Buffer {
+  if (record === undefined) throw new Error('there is no such part')
+  const { key, value } = record
+  const isList = value.subarray(0, 1).toString() === '['
+  const rest = isList ? value.subarray(1) : Buffer.concat([value, Buffer.from(']')])
+  return Buffer.concat([Buffer.from(`[${String(key)}${rest.toString() === ']' ? '' : ','}`), rest])
+}
+
+const lineFeed = Buffer.from('\n')
 
 /** What is tried is how records are read, so no disk has to be waited for where there is one in memory. */
 const memoryDisk = '/dev/shm'

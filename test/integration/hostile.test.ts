@@ -203,9 +203,7 @@ describe('each limit has an error, and costs nobody else anything', () => {
   })
 
   it('a value that grows when it is passed on', async () => {
-    const { answer, client } = await answerTo(
-      write(`["${'x'.repeat(700_000)}"${',1e20'.repeat(30_000)}]`),
-    )
+    const { answer, client } = await answerTo(write(`["${'x'.repeat(700_000)}"${',1e20'.repeat(30_000)}]`))
     expect(answer).toMatchObject({ id: 1, error: { code: -32010, data: { path: 'params.value' } } })
     client.close()
   })

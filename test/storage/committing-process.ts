@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { openLmdbStore } from '../../src/storage/lmdb-store.ts'
+import { openFolderStore } from '../../src/storage/folder-store.ts'
 import { StorageError } from '../../src/storage/store.ts'
 import { itemOf, updateOf } from './store-conformance.ts'
 
@@ -16,7 +16,7 @@ function tell(event: object): void {
   writeSync(1, `${JSON.stringify(event)}\n`)
 }
 
-const store = await openLmdbStore({ folder, server: '1' })
+const store = await openFolderStore({ folder, server: '1' })
 tell({ opened: process.pid })
 let next = store.recover().logEnd
 let hasFailed = false
