@@ -119,8 +119,8 @@ export class StateTables {
   /** Brings the tables up to date at a start, with what a crash has kept from them. */
   catchUp(commits: Iterable<CommittedChanges>): void {
     for (const changes of commits) {
-      const stages = changes.unstage || changes.staged.length > 0
-      while (stages && this.#progress.isInstalled) this.#writeSync([])
+      // Nothing is staged before what was installed has been moved.
+      if (changes.unstage || changes.staged.length > 0) while (this.#progress.isInstalled) this.#writeSync([])
       this.#writeSync([changes])
     }
     const { staged } = this.#folder
