@@ -154,7 +154,7 @@ export async function freePorts(count: number): Promise<number[]> {
 let compiledFolder: string | undefined
 
 /** Compiles the sources where that has not been done. @returns the folder that holds `dist`. */
-function compiled(): string {
+export function compiled(): string {
   if (compiledFolder !== undefined) return compiledFolder
   const repository = fileURLToPath(new URL('../..', import.meta.url))
   const folder = temporaryFolder()

@@ -48,6 +48,12 @@ describe('npm run bench', () => {
       expect(told).toMatch(new RegExp(`^${name} .*\\d`, 'm'))
   })
 
+  it('measures, of what is not asked of all, each subject in turn, and tells how each stands to the first', async () => {
+    const told = await bench('--quick', '--only', 'causal buffer', '--rounds', '1')
+    expect(told).toMatch(/^10,000 updates .*1\.00.*\d/m)
+    expect(told).toMatch(/^1,000 updates .*\d/m)
+  })
+
   it('says what it takes where it is asked for something else', async () => {
     const refusal = await bench('--vs', 'sqlite').catch(
       (error: { readonly code: number; readonly stderr: string }) => error,

@@ -1,0 +1,183 @@
+import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { pathToFileURL } from 'node:url'
+import type * as configurationModule from '../../src/replica/configuration.ts'
+import type * as replicaModule from '../../src/replica/replica.ts'
+import type * as loopModule from '../../src/server/replica-loop.ts'
+import type { Input } from '../../src/replica/input.ts'
+import type { Update } from '../../src/replica/update.ts'
+import type { Origin } from '../../src/replica/version.ts'
+import { median } from './table.ts'
+
+/** How many updates are to wait for the first of them, and where the compiled code is. */
+export interface DrainPlan {
+  readonly compiled: string
+  readonly updates: number
+}
+
+/** Microseconds for each update: until it waits, and from the coming of the first until it is applied. */
+export interface DrainReport {
+  readonly keptMicros: number
+  readonly appliedMicros: number
+  /** The longest turns of the loop meanwhile, in which nobody else is served. */
+  readonly keptStallMs: number
+  readonly appliedStallMs: number
+}
+
+interface Modules {
+  readonly loop: typeof loopModule
+  readonly replica: typeof replicaModule
+  readonly configuration: typeof configurationModule
+}
+
+process.once('message', (plan: DrainPlan) => {
+  void (async () => {
+    const modules = await load(plan.compiled)
+    const wave = new Wave(plan.updates)
+    // Until its engine has compiled the code.
+    for (const warm = new Wave(warmUpdates); warm.timesDrained < warmTimes;) await warm.drain(modules)
+    const reports: DrainReport[] = []
+    // What is over in a moment is measured several times.
+    do reports.push(await wave.drain(modules))
+    while (reports.length * plan.updates < repeatedUpdates)
+    const middle = (figure: keyof DrainReport): number => median(reports.map((report) => report[figure]))
+    process.send?.({
+      keptMicros: middle('keptMicros'),
+      appliedMicros: middle('appliedMicros'),
+      keptStallMs: middle('keptStallMs'),
+      appliedStallMs: middle('appliedStallMs'),
+    } satisfies DrainReport)
+    process.disconnect()
+  })()
+})
+// Whoever started it has ended.
+process.once('disconnect', () => process.exit(0))
+
+const warmUpdates = 10_000
+const warmTimes = 5
+const repeatedUpdates = 100_000
+
+async function load(folder: string): Promise<Modules> {
+  const module = (name: string): Promise<unknown> => import(pathToFileURL(join(folder, 'dist', name)).href)
+  return {
+    loop: (await module('server/replica-loop.js')) as Modules['loop'],
+    replica: (await module('replica/replica.js')) as Modules['replica'],
+    configuration: (await module('replica/configuration.js')) as Modules['configuration'],
+  }
+}
+
+/**
+ * One causal chain that three servers have written in turns: each update names the one before it of its own origin, and
+ * the last two of the others. It comes from its end: of each server's, what it sent last comes first.
+ */
+class Wave {
+  timesDrained = 0
+  readonly #frames: readonly Frame[]
+  readonly #last: Update
+  readonly #count: number
+
+  constructor(count: number) {
+    const updates = Array.from({ length: count }, (_, index) => updateAt(index + 1))
+    this.#last = updates.at(-1) as Update
+    this.#count = count
+    const frames: Frame[] = []
+    for (let end = count; end > 1; end -= writers * frameUpdates) {
+      const part = updates.slice(Math.max(1, end - writers * frameUpdates), end).reverse()
+      for (let writer = 0; writer < writers; writer++) {
+        const own = part.filter(({ timestamp }) => timestamp % writers === writer)
+        if (own.length > 0) frames.push(frameOf(own))
+      }
+    }
+    this.#frames = [...frames, frameOf(updates.slice(0, 1))]
+  }
+
+  async drain(modules: Modules): Promise<DrainReport> {
+    const { defaultLimits: limits, defaultTiming: timing } = modules.configuration
+    const configuration: configurationModule.Configuration = {
+      server: '4',
+      origin: '4~bench' as Origin,
+      // What does not fit is sent again later, which is another thing to measure.
+      limits: { ...limits, buffer: { updatesMax: this.#count, bytesMax: Infinity } },
+      timing,
+    }
+    const replica = new modules.replica.Replica(configuration)
+    let stallMs = 0
+    let released = 0
+    let settled = nothing
+    const loop = new modules.loop.ReplicaLoop({
+      replica,
+      release: () => released++,
+      settle: () => settled(),
+      schedule: (run) =>
+        void setImmediate(() => {
+          const beganMs = performance.now()
+          run()
+          stallMs = Math.max(stallMs, performance.now() - beganMs)
+        }),
+      now: () => performance.now(),
+    })
+
+    /** Gives the loop what has come. @returns how long it took until that was so. */
+    const until = async (frames: readonly Frame[], isSo: () => boolean): Promise<number> => {
+      const beganMs = performance.now()
+      const reached = new Promise<void>((resolve) => {
+        settled = () => {
+          if (isSo()) resolve()
+        }
+      })
+      for (const frame of frames) loop.push(frame)
+      await reached
+      return performance.now() - beganMs
+    }
+
+    const early = this.#frames.slice(0, -1)
+    const keptMs = await until(early, () => released === early.length)
+    if (replica.applied.size > 0) throw new Error('what was to wait has been applied')
+    const keptStallMs = stallMs
+    stallMs = 0
+    const { origin, timestamp } = this.#last
+    const appliedMs = await until(
+      this.#frames.slice(-1),
+      () => (replica.applied.get(origin) ?? 0) >= timestamp,
+    )
+    await loop.stop()
+    this.timesDrained++
+    return {
+      keptMicros: (1e3 * keptMs) / this.#count,
+      appliedMicros: (1e3 * appliedMs) / this.#count,
+      keptStallMs,
+      appliedStallMs: stallMs,
+    }
+  }
+}
+
+const nothing = (): void => {}
+const writers = 3
+const frameUpdates = 1_000
+const keys = 10_000
+const value = 'x'.repeat(100)
+
+function originOf(timestamp: number): Origin {
+  return `${timestamp % writers}~bench` as Origin
+}
+
+function updateAt(timestamp: number): Update {
+  const previous = Math.max(0, timestamp - writers)
+  const others = Array.from({ length: writers - 1 }, (_, back) => timestamp - 1 - back)
+  const dependencies = others.filter((other) => other > 0).map((other) => [originOf(other), other] as const)
+  return {
+    origin: originOf(timestamp),
+    timestamp,
+    previous,
+    dependencies: Object.fromEntries(dependencies),
+    writes: [{ key: `key-${timestamp % keys}`, value }],
+  }
+}
+
+type Frame = Extract<Input, { kind: 'message' }>
+
+/** What their server sends in one. */
+function frameOf(updates: readonly Update[]): Frame {
+  const from = updates[0]?.origin.split('~')[0] ?? ''
+  return { kind: 'message', from, message: { kind: 'updates', updates } }
+}
