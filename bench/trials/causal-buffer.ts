@@ -34,8 +34,11 @@ async function drain(updates: number): Promise<Figures> {
     }),
   )
   child.send({ compiled: compiled(), updates } satisfies DrainPlan)
-  const [report] = (await once(child, 'message')) as [DrainReport]
-  if (child.exitCode === null) await once(child, 'exit')
+  const failure = once(child, 'exit').then(() =>
+    Promise.reject(new Error('the process of the causal buffer has failed')),
+  )
+  const [report] = (await Promise.race([once(child, 'message'), failure])) as [DrainReport]
+  await Promise.allSettled([failure])
   return {
     'µs to keep': report.keptMicros,
     'µs to apply': report.appliedMicros,
