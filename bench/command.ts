@@ -3,7 +3,7 @@
  * what somebody might pick instead. All candidates take turns in one run, so that whatever else the machine does meets all
  * alike; what counts are the ratios. What is not asked of all of them, such as a start or a catching up, follows.
  *
- *     npm run bench [-- --quick] [--vs redis,nats,etcd] [--rounds 7] [--seconds 2] [--only TEXT] [--base CANDIDATE] [--json FILE]
+ *     npm run bench [-- --quick] [--vs redis,nats,etcd] [--rounds 7] [--seconds 2] [--only TEXT]… [--base CANDIDATE] [--json FILE]
  */
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -22,7 +22,7 @@ const { values: flags } = parseArgs({
     quick: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
-    only: { type: 'string', default: '' },
+    only: { type: 'string', multiple: true, default: [''] },
     vs: { type: 'string', default: '' },
     base: { type: 'string', default: echo.name },
     json: { type: 'string' },
@@ -33,7 +33,8 @@ const rounds = Number(flags.rounds ?? (flags.quick ? 3 : 7))
 const trialRounds = Number(flags.rounds ?? (flags.quick ? 1 : 3))
 const measureMs = 1_000 * Number(flags.seconds ?? (flags.quick ? 0.3 : 2))
 const warmMs = flags.quick ? 200 : 500
-const isChosen = ({ name }: { readonly name: string }): boolean => name.includes(flags.only)
+const isChosen = ({ name }: { readonly name: string }): boolean =>
+  flags.only.some((part) => name.includes(part))
 const chosen = workloads.filter(isChosen)
 const chosenTrials = trials.filter(isChosen)
 

@@ -32,6 +32,9 @@ export interface Underway {
   readonly stop: () => Promise<void>
 }
 
+/** What asks for a trial: `Load`. */
+export type Requester = Pick<Load<'requests'>, 'run'>
+
 /** By their names; one that is not there, or not a number, is not told. */
 export type Figures = Readonly<Record<string, number>>
 
@@ -40,7 +43,7 @@ export interface TrialOptions {
   /** Small sizes: to see that all of it works, and no more. */
   readonly isQuick: boolean
   readonly durations: { readonly warmMs: number; readonly measureMs: number }
-  readonly load: Load<'requests'>
+  readonly load: Requester
   /** Names of the others beside which it is measured. */
   readonly beside: readonly string[]
 }

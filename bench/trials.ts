@@ -1,6 +1,8 @@
 import type { Trial } from './trial.ts'
 import { catchUps } from './trials/catch-up.ts'
 import { causalBuffer } from './trials/causal-buffer.ts'
+import { framing } from './trials/framing.ts'
+import { gateway } from './trials/gateway.ts'
 import { idleConnections } from './trials/idle-connections.ts'
 import { meshSizes } from './trials/mesh-sizes.ts'
 import { overwriting } from './trials/overwriting.ts'
@@ -14,4 +16,6 @@ export const trials: readonly Trial[] = [
   ...catchUps,
   start,
   overwriting,
+  framing,
+  gateway,
 ]

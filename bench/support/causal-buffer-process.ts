@@ -1,17 +1,15 @@
-import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { pathToFileURL } from 'node:url'
 import type * as configurationModule from '../../src/replica/configuration.ts'
 import type * as replicaModule from '../../src/replica/replica.ts'
 import type * as loopModule from '../../src/server/replica-loop.ts'
 import type { Input } from '../../src/replica/input.ts'
 import type { Update } from '../../src/replica/update.ts'
 import type { Origin } from '../../src/replica/version.ts'
+import { runErrand } from './run-errand.ts'
 import { median } from './table.ts'
 
-/** How many updates are to wait for the first of them, and where the compiled code is. */
+/** How many updates there are, of which all others wait for the first. */
 export interface DrainPlan {
-  readonly compiled: string
   readonly updates: number
 }
 
@@ -30,48 +28,38 @@ interface Modules {
   readonly configuration: typeof configurationModule
 }
 
-process.once('message', (plan: DrainPlan) => {
-  void (async () => {
-    const modules = await load(plan.compiled)
-    const wave = new Wave(plan.updates)
-    // Until its engine has compiled the code.
-    for (const warm = new Wave(warmUpdates); warm.timesDrained < warmTimes;) await warm.drain(modules)
-    const reports: DrainReport[] = []
-    // What is over in a moment is measured several times.
-    do reports.push(await wave.drain(modules))
-    while (reports.length * plan.updates < repeatedUpdates)
-    const middle = (figure: keyof DrainReport): number => median(reports.map((report) => report[figure]))
-    process.send?.({
-      keptMicros: middle('keptMicros'),
-      appliedMicros: middle('appliedMicros'),
-      keptStallMs: middle('keptStallMs'),
-      appliedStallMs: middle('appliedStallMs'),
-    } satisfies DrainReport)
-    process.disconnect()
-  })()
+runErrand(async ({ updates }: DrainPlan, modules): Promise<DrainReport> => {
+  const code: Modules = {
+    loop: await modules('server/replica-loop'),
+    replica: await modules('replica/replica'),
+    configuration: await modules('replica/configuration'),
+  }
+  const wave = new Wave(updates)
+  const warm = new Wave(warmUpdates)
+  // Until its engine has compiled the code.
+  for (let times = 0; times < warmTimes; times++) await warm.drain(code)
+  const reports: DrainReport[] = []
+  // What is over in a moment is measured several times.
+  do reports.push(await wave.drain(code))
+  while (reports.length * updates < repeatedUpdates)
+  const middle = (figure: keyof DrainReport): number => median(reports.map((report) => report[figure]))
+  return {
+    keptMicros: middle('keptMicros'),
+    appliedMicros: middle('appliedMicros'),
+    keptStallMs: middle('keptStallMs'),
+    appliedStallMs: middle('appliedStallMs'),
+  }
 })
-// Whoever started it has ended.
-process.once('disconnect', () => process.exit(0))
 
 const warmUpdates = 10_000
 const warmTimes = 5
 const repeatedUpdates = 100_000
-
-async function load(folder: string): Promise<Modules> {
-  const module = (name: string): Promise<unknown> => import(pathToFileURL(join(folder, 'dist', name)).href)
-  return {
-    loop: (await module('server/replica-loop.js')) as Modules['loop'],
-    replica: (await module('replica/replica.js')) as Modules['replica'],
-    configuration: (await module('replica/configuration.js')) as Modules['configuration'],
-  }
-}
 
 /**
  * One causal chain that three servers have written in turns: each update names the one before it of its own origin, and
  * the last two of the others. It comes from its end: of each server's, what it sent last comes first.
  */
 class Wave {
-  timesDrained = 0
   readonly #frames: readonly Frame[]
   readonly #last: Update
   readonly #count: number
@@ -141,7 +129,6 @@ class Wave {
       () => (replica.applied.get(origin) ?? 0) >= timestamp,
     )
     await loop.stop()
-    this.timesDrained++
     return {
       keptMicros: (1e3 * keptMs) / this.#count,
       appliedMicros: (1e3 * appliedMs) / this.#count,

@@ -4,7 +4,7 @@ import type { Address } from './sockets.ts'
 
 /** Writes so often to so many keys, in turn, as fast as it goes; 100 bytes each. */
 export async function fill(
-  load: Load<'requests'>,
+  load: Pick<Load<'requests'>, 'run'>,
   what: {
     readonly address: Address
     readonly count: number

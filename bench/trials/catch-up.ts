@@ -3,10 +3,9 @@ import { CompiledServer, freePorts, temporaryFolder, wipe } from '../support/com
 import { ControlClient, type Status } from '../support/control-client.ts'
 import { fill } from '../support/fill.ts'
 import { leftAlone, settleMs } from '../support/left-alone.ts'
-import type { Load } from '../support/load.ts'
 import { PauseMeter } from '../support/pause-meter.ts'
 import { pause } from '../support/sockets.ts'
-import type { Figures, Trial, TrialOptions, Underway } from '../trial.ts'
+import type { Figures, Requester, Trial, TrialOptions, Underway } from '../trial.ts'
 
 /**
  * How long a server takes to catch up, and what the clients of the others notice of it. Three servers, each with its disk
@@ -104,10 +103,10 @@ class Trio {
   readonly thirdFolder: string
   readonly #ports: readonly number[]
   readonly #folder: string
-  readonly #load: Load<'requests'>
+  readonly #load: Requester
   readonly #meter = new PauseMeter()
 
-  private constructor(ports: readonly number[], load: Load<'requests'>) {
+  private constructor(ports: readonly number[], load: Requester) {
     this.#ports = ports
     this.#folder = temporaryFolder()
     this.#load = load
@@ -116,7 +115,7 @@ class Trio {
     this.thirdFolder = join(this.#folder, '3')
   }
 
-  static async start(load: Load<'requests'>): Promise<Trio> {
+  static async start(load: Requester): Promise<Trio> {
     const trio = new Trio(await freePorts(3), load)
     await Promise.all([trio.one.listening(), trio.two.listening()])
     await trio.#meter.open(trio.one)

@@ -1,7 +1,4 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { endedWithThis } from '../support/children.ts'
-import { compiled } from '../support/compiled-server.ts'
+import { errand } from '../support/errand.ts'
 import type { DrainPlan, DrainReport } from '../support/causal-buffer-process.ts'
 import { subject, type Figures, type Trial } from '../trial.ts'
 
@@ -24,21 +21,11 @@ export const causalBuffer: Trial = {
   },
 }
 
-/** A process of its own each time: what one leaves behind must not be the next one's garbage. */
 async function drain(updates: number): Promise<Figures> {
-  const child = endedWithThis(
-    fork(new URL('../support/causal-buffer-process.ts', import.meta.url), {
-      stdio: 'inherit',
-      // A million updates that wait take a gigabyte, and are not to be what its engine is short of.
-      execArgv: [...process.execArgv, '--max-old-space-size=8192'],
-    }),
-  )
-  child.send({ compiled: compiled(), updates } satisfies DrainPlan)
-  const failure = once(child, 'exit').then(() =>
-    Promise.reject(new Error('the process of the causal buffer has failed')),
-  )
-  const [report] = (await Promise.race([once(child, 'message'), failure])) as [DrainReport]
-  await Promise.allSettled([failure])
+  // A million updates that wait take a gigabyte, which is not to be what its engine is short of.
+  const words = ['--max-old-space-size=8192']
+  const plan: DrainPlan = { updates }
+  const report = await errand<DrainReport>('causal-buffer-process.ts', plan, words)
   return {
     'µs to keep': report.keptMicros,
     'µs to apply': report.appliedMicros,

@@ -5,9 +5,8 @@ import { bytesOnDisk, CompiledServer, freePorts, temporaryFolder, wipe } from '.
 import { ControlClient } from '../support/control-client.ts'
 import { fill } from '../support/fill.ts'
 import { leftAlone } from '../support/left-alone.ts'
-import type { Load } from '../support/load.ts'
 import { memoryOf, processorSecondsOf } from '../support/process-figures.ts'
-import type { Figures, Subject, Trial } from '../trial.ts'
+import type { Figures, Requester, Subject, Trial } from '../trial.ts'
 
 /**
  * What a server needs for its keys: the time of a start after a kill, until the first answer, and what they take of memory
@@ -25,12 +24,12 @@ export const start: Trial = {
     { name: 'disk bytes a key', digits: 0, isCompared: true },
   ],
   subjects: ({ isQuick, load, beside }) => {
-    const keys = isQuick ? 20_000 : 1_000_000
+    const keys = isQuick ? 5_000 : 1_000_000
     return [...(beside.includes('redis') ? [redis(keys, load)] : []), server(keys, load), server(0, load)]
   },
 }
 
-function server(keys: number, load: Load<'requests'>): Subject {
+function server(keys: number, load: Requester): Subject {
   return {
     name: keys === 0 ? 'no keys' : `${keys.toLocaleString('en')} keys`,
     start: async () => {
@@ -66,7 +65,7 @@ function server(keys: number, load: Load<'requests'>): Subject {
 }
 
 /** With its log, which is synchronised for each write, as that of a server is. */
-function redis(keys: number, load: Load<'requests'>): Subject {
+function redis(keys: number, load: Requester): Subject {
   const flags = { appendonly: 'yes', appendfsync: 'always' }
   return {
     name: `redis, ${keys.toLocaleString('en')} keys`,
