@@ -5,6 +5,7 @@ import type * as loopModule from '../../src/server/replica-loop.ts'
 import type { Input } from '../../src/replica/input.ts'
 import type { Update } from '../../src/replica/update.ts'
 import type { Origin } from '../../src/replica/version.ts'
+import { ProcessorWaits, waitedBetween } from './processor-waits.ts'
 import { runErrand } from './run-errand.ts'
 import { median } from './table.ts'
 
@@ -18,8 +19,14 @@ export interface DrainReport {
   readonly keptMicros: number
   readonly appliedMicros: number
   /** The longest turns of the loop meanwhile, in which nobody else is served. */
-  readonly keptStallMs: number
-  readonly appliedStallMs: number
+  readonly keptStall: Stall
+  readonly appliedStall: Stall
+}
+
+/** The longest of all, and the longest without what was for want of a processor, in milliseconds. */
+interface Stall {
+  readonly allMs: number
+  readonly ownMs: number
 }
 
 interface Modules {
@@ -42,12 +49,18 @@ runErrand(async ({ updates }: DrainPlan, modules): Promise<DrainReport> => {
   // What is over in a moment is measured several times.
   do reports.push(await wave.drain(code))
   while (reports.length * updates < repeatedUpdates)
-  const middle = (figure: keyof DrainReport): number => median(reports.map((report) => report[figure]))
+  const middle = (figure: (report: DrainReport) => number): number => median(reports.map(figure))
   return {
-    keptMicros: middle('keptMicros'),
-    appliedMicros: middle('appliedMicros'),
-    keptStallMs: middle('keptStallMs'),
-    appliedStallMs: middle('appliedStallMs'),
+    keptMicros: middle(({ keptMicros }) => keptMicros),
+    appliedMicros: middle(({ appliedMicros }) => appliedMicros),
+    keptStall: {
+      allMs: middle(({ keptStall }) => keptStall.allMs),
+      ownMs: middle(({ keptStall }) => keptStall.ownMs),
+    },
+    appliedStall: {
+      allMs: middle(({ appliedStall }) => appliedStall.allMs),
+      ownMs: middle(({ appliedStall }) => appliedStall.ownMs),
+    },
   }
 })
 
@@ -89,7 +102,8 @@ class Wave {
       timing,
     }
     const replica = new modules.replica.Replica(configuration)
-    let stallMs = 0
+    const waits = new ProcessorWaits(process.pid)
+    let stall = none
     let released = 0
     let settled = nothing
     const loop = new modules.loop.ReplicaLoop({
@@ -98,9 +112,12 @@ class Wave {
       settle: () => settled(),
       schedule: (run) =>
         void setImmediate(() => {
+          const waited = waits.read()
           const beganMs = performance.now()
           run()
-          stallMs = Math.max(stallMs, performance.now() - beganMs)
+          const allMs = performance.now() - beganMs
+          const ownMs = allMs - waitedBetween(waited, waits.read())
+          stall = { allMs: Math.max(stall.allMs, allMs), ownMs: Math.max(stall.ownMs, ownMs) }
         }),
       now: () => performance.now(),
     })
@@ -121,23 +138,25 @@ class Wave {
     const early = this.#frames.slice(0, -1)
     const keptMs = await until(early, () => released === early.length)
     if (replica.applied.size > 0) throw new Error('what was to wait has been applied')
-    const keptStallMs = stallMs
-    stallMs = 0
+    const keptStall = stall
+    stall = none
     const { origin, timestamp } = this.#last
     const appliedMs = await until(
       this.#frames.slice(-1),
       () => (replica.applied.get(origin) ?? 0) >= timestamp,
     )
     await loop.stop()
+    waits.close()
     return {
       keptMicros: (1e3 * keptMs) / this.#count,
       appliedMicros: (1e3 * appliedMs) / this.#count,
-      keptStallMs,
-      appliedStallMs: stallMs,
+      keptStall,
+      appliedStall: stall,
     }
   }
 }
 
+const none: Stall = { allMs: 0, ownMs: 0 }
 const nothing = (): void => {}
 const writers = 3
 const frameUpdates = 1_000

@@ -64,9 +64,12 @@ function server(keys: number, load: Requester): Subject {
   }
 }
 
-/** With its log, which is synchronised for each write, as that of a server is. */
+/**
+ * With its log, which is synchronised for each write, as that of a server is; and nothing of it compressed, for our values are
+ * a hundred times the same letter.
+ */
 function redis(keys: number, load: Requester): Subject {
-  const flags = { appendonly: 'yes', appendfsync: 'always' }
+  const flags = { appendonly: 'yes', appendfsync: 'always', rdbcompression: 'no' }
   return {
     name: `redis, ${keys.toLocaleString('en')} keys`,
     start: async () => {
