@@ -49,12 +49,12 @@ export const echo: Candidate = {
   },
 }
 
-/** A mesh of so many servers. */
-export function mesh(durability: Durability, servers = 3): Candidate {
+/** Three servers. */
+export function mesh(durability: Durability): Candidate {
   return {
-    name: servers === 3 ? durability : `${durability}, ${servers} servers`,
+    name: durability,
     acknowledgement: acknowledgements[durability],
-    start: () => startMesh(durability, servers),
+    start: () => startMesh(durability, 3),
   }
 }
 
@@ -64,16 +64,27 @@ const acknowledgements: { readonly [mode in Durability]: string } = {
   sync: 'on the disk of the server that was asked',
 }
 
-async function startMesh(durability: Durability, count: number): Promise<Running> {
+export interface RunningMesh extends Running {
+  readonly servers: readonly CompiledServer[]
+}
+
+/** @returns when each is connected to each. */
+export async function startMesh(
+  durability: Durability,
+  count: number,
+  { isProbed = false }: { readonly isProbed?: boolean } = {},
+): Promise<RunningMesh> {
   const ports = await freePorts(count)
   const root = temporaryFolder()
   const servers = ports.map((port, index) => {
     const id = `${index + 1}`
-    return new CompiledServer({ id, port, peers: ports.slice(0, 1), folder: join(root, id), durability })
+    const folder = join(root, id)
+    return new CompiledServer({ id, port, peers: ports.slice(0, 1), folder, durability, isProbed })
   })
   for (const server of servers) await server.listening()
   for (const server of servers) await connectedToAll(server, count - 1)
   return {
+    servers,
     dialect: 'tidings',
     addresses: servers.map(({ address }) => address),
     isWritableEverywhere: true,

@@ -87,6 +87,23 @@ async function startRedis(flags: Flags): Promise<Running> {
   return runningOf(root, 'redis', { nodes, ports })
 }
 
+/** A Redis that nobody follows. */
+export interface LoneRedis {
+  readonly pid: number
+  /** Ends it as a power cut would end its process. */
+  readonly kill: () => Promise<void>
+}
+
+/** @returns when it has read what its log in this folder holds, and answers. */
+export async function startLoneRedis(
+  { folder, port }: { readonly folder: string; readonly port: number },
+  flags: Flags,
+): Promise<LoneRedis> {
+  const node = start('redis-server', { port: `${port}`, bind: '127.0.0.1', dir: folder, save: '', ...flags })
+  await answering(port, 'PING\r\n', /PONG/, { finished: /\n/, everyMs: 5 })
+  return { pid: node.pid ?? Number.NaN, kill: () => killed(node) }
+}
+
 /** A bucket of which each of three has a copy. */
 async function startNats(): Promise<Running> {
   const root = temporaryFolder()
@@ -168,24 +185,37 @@ function runningOf(
     isWritableEverywhere: dialect !== 'redis',
     pids: nodes.map(({ pid }) => pid ?? Number.NaN),
     stop: async () => {
-      for (const node of nodes) {
-        node.kill('SIGKILL')
-        if (node.exitCode === null && node.signalCode === null) await once(node, 'exit')
-      }
+      for (const node of nodes) await killed(node)
       wipe(root)
     },
   }
 }
 
-/** Waits until one that is asked this answers that. @throws Error where it does not within a minute. */
-async function answering(port: number, question: string, answer: RegExp): Promise<void> {
+/**
+ * Waits until one that is asked this answers that.
+ *
+ * @param finished is in whatever it answers, and after which no more is to be waited for.
+ * @throws Error, as a rejection, where it does not within a minute.
+ */
+async function answering(
+  port: number,
+  question: string,
+  answer: RegExp,
+  { finished = answer, everyMs = 100 }: { readonly finished?: RegExp; readonly everyMs?: number } = {},
+): Promise<void> {
+  const endMs = performance.now() + 60_000
   let last = ''
-  for (let tries = 0; tries < 60; tries++) {
-    last = await answerTo(port, question, answer)
+  while (performance.now() < endMs) {
+    last = await answerTo(port, question, finished)
     if (answer.test(last)) return
-    await pause(100)
+    await pause(everyMs)
   }
   throw new Error(`127.0.0.1:${port} did not answer as expected within a minute, but: ${last.slice(-500)}`)
+}
+
+async function killed(node: ChildProcess): Promise<void> {
+  node.kill('SIGKILL')
+  if (node.exitCode === null && node.signalCode === null) await once(node, 'exit')
 }
 
 /** What comes within a second, or until it is what is expected; nothing where nobody listens. */

@@ -11,6 +11,7 @@ serve(carryOut)
 
 async function carryOut(plan: LoadPlan): Promise<LoadReport> {
   const asked = askedFor(plan)
+  const partStart = (whole: number, index: number): number => Math.floor((index * whole) / plan.connections)
   const converse = dialects[plan.dialect](asked)
   const times = new Times()
   const connections = await Promise.all(
@@ -19,14 +20,17 @@ async function carryOut(plan: LoadPlan): Promise<LoadReport> {
       if (address === undefined) throw new Error('a load needs an address')
       const socket = await open(address)
       // Each begins somewhere else, so that they do not all ask for the same key at once.
-      const first = Math.floor((index * asked.length) / plan.connections)
-      const requests = { first, count: asked.length, inFlight: plan.inFlight }
+      const first = partStart(asked.length, index)
+      const share =
+        plan.count === undefined ? Infinity : partStart(plan.count, index + 1) - partStart(plan.count, index)
+      const requests = { first, count: asked.length, inFlight: plan.inFlight, share }
       return new Connection({ socket, conversation: converse(), requests, times })
     }),
   )
   const measured = (async () => {
     for (const connection of connections) connection.begin()
-    const report = await measuredPart(plan, times)
+    const allAnswered = (): Promise<unknown> => Promise.all(connections.map((one) => one.allAnswered()))
+    const report = await measuredPart(plan, times, plan.count === undefined ? undefined : allAnswered)
     await Promise.all(connections.map((connection) => connection.end()))
     return report
   })()
@@ -65,20 +69,28 @@ class Connection {
   readonly #sentMs: Float64Array
   #first = 0
   #count = 0
-  #isEnding = false
-  #ended: () => void = () => {}
+  /** How many are still to be asked for. */
+  #left: number
+  #isDone = false
+  #answered: () => void = () => {}
 
   constructor(options: {
     readonly socket: Socket
     readonly conversation: Conversation
-    readonly requests: { readonly first: number; readonly count: number; readonly inFlight: number }
+    readonly requests: {
+      readonly first: number
+      readonly count: number
+      readonly inFlight: number
+      readonly share: number
+    }
     readonly times: Times
   }) {
-    const { first, count, inFlight } = options.requests
+    const { first, count, inFlight, share } = options.requests
     this.#socket = options.socket
     this.#conversation = options.conversation
     this.#requestCount = count
     this.#inFlight = inFlight
+    this.#left = share
     this.#times = options.times
     this.#next = first
     this.#sentMs = new Float64Array(inFlight)
@@ -88,27 +100,36 @@ class Connection {
     this.#socket.on('data', (chunk: Buffer) => this.#take(chunk))
     this.#socket.on('error', (error) => this.#failed(error))
     this.#socket.on('close', () => {
-      if (!this.#isEnding) this.#failed(new Error('a connection of the load has been closed'))
+      if (!this.#isDone) this.#failed(new Error('a connection of the load has been closed'))
     })
   }
 
   begin(): void {
     if (this.#conversation.greeting.length > 0) this.#socket.write(this.#conversation.greeting)
-    this.#send(this.#inFlight, performance.now())
+    this.#send(Math.min(this.#inFlight, this.#left), performance.now())
   }
 
   /** Sends nothing more. @returns when all is answered. */
   end(): Promise<void> {
-    this.#isEnding = true
+    this.#left = 0
+    return this.allAnswered()
+  }
+
+  /** @returns when all that was to be asked for is answered. */
+  allAnswered(): Promise<void> {
     return new Promise((resolve) => {
-      this.#ended = resolve
-      if (this.#count === 0) resolve()
+      this.#answered = resolve
+      this.#tellIfAnswered()
     })
   }
 
   destroy(): void {
-    this.#isEnding = true
+    this.#isDone = true
     this.#socket.destroy()
+  }
+
+  #tellIfAnswered(): void {
+    if (this.#left === 0 && this.#count === 0) this.#answered()
   }
 
   #take(chunk: Buffer): void {
@@ -125,12 +146,13 @@ class Connection {
       this.#first = (this.#first + 1) % this.#inFlight
     }
     this.#count -= answered
-    if (!this.#isEnding) this.#send(answered, nowMs)
-    else if (this.#count === 0) this.#ended()
+    this.#send(Math.min(answered, this.#left), nowMs)
+    this.#tellIfAnswered()
   }
 
   #send(count: number, nowMs: number): void {
     if (count === 0) return
+    this.#left -= count
     const requests: number[] = []
     for (let left = count; left > 0; left--) {
       requests.push(this.#next)

@@ -20,6 +20,8 @@ export interface LoadPlan {
   /** Until the code of both sides has been compiled by its engine, and caches have filled. */
   readonly warmMs: number
   readonly measureMs: number
+  /** To end when so many are answered, and not by the time; each connection has a share of them. */
+  readonly count?: number
 }
 
 /** Who is told of what is written, and how much of it at once. */
@@ -53,6 +55,8 @@ export interface LoadMoments {
   readonly ends: () => void
 }
 
+const unnoticed: LoadMoments = { begins: () => {}, ends: () => {} }
+
 export type LoadMessage =
   | { readonly kind: 'begins' }
   | { readonly kind: 'ends' }
@@ -75,7 +79,7 @@ export class Load<Kind extends keyof Plans> {
   }
 
   /** @throws Error, as a rejection, where an answer is an error or a connection breaks. */
-  run(plan: Plans[Kind], moments: LoadMoments): Promise<LoadReport> {
+  run(plan: Plans[Kind], moments: LoadMoments = unnoticed): Promise<LoadReport> {
     return new Promise((resolve, reject) => {
       const listen = (message: LoadMessage): void => {
         switch (message.kind) {

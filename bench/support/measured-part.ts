@@ -3,16 +3,21 @@ import type { LoadMessage, LoadPlan, LoadReport } from './load.ts'
 import { pause } from './sockets.ts'
 import type { Times } from './times.ts'
 
-/** Lets a load that is under way warm, and then measures it, telling when that begins and ends. */
+/**
+ * Lets a load that is under way warm, and then measures it, telling when that begins and ends.
+ *
+ * @param isOver tells when it ends, where that is not a matter of time.
+ */
 export async function measuredPart(
   { warmMs, measureMs }: Pick<LoadPlan, 'warmMs' | 'measureMs'>,
   times: Times,
+  isOver = (): Promise<unknown> => pause(measureMs),
 ): Promise<LoadReport> {
-  await pause(warmMs)
+  if (warmMs > 0) await pause(warmMs)
   say({ kind: 'begins' })
   times.begin()
   const before = { ms: performance.now(), processor: process.cpuUsage() }
-  await pause(measureMs)
+  await isOver()
   const seconds = (performance.now() - before.ms) / 1_000
   const { user, system } = process.cpuUsage(before.processor)
   const { count, p50Ms, p99Ms } = times.end()

@@ -1,7 +1,7 @@
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import type { MeterAnswer, MeterOrder, PauseReport } from './pause-meter.ts'
+import { ProcessorWaits, waitedBetween } from './processor-waits.ts'
 
 /**
  * The process that measures pauses: a read to each of its servers every 2 ms, whether the one before is answered or
@@ -43,48 +43,6 @@ const everyMs = 2
 let beganMs = performance.now()
 
 const read = `${JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'read', params: { key: 'pause' } })}\n`
-
-/** How long each thread of a process has waited for a processor; of none, where the system does not say. */
-class ProcessorWaits {
-  readonly #descriptors: number[] = []
-  readonly #bytes = Buffer.alloc(64)
-
-  constructor(pid: number) {
-    try {
-      for (const thread of readdirSync(`/proc/${pid}/task`)) {
-        this.#descriptors.push(openSync(`/proc/${pid}/task/${thread}/schedstat`, 'r'))
-      }
-    } catch {
-      this.close()
-    }
-  }
-
-  /** In milliseconds, the main thread first. */
-  read(): readonly number[] {
-    return this.#descriptors.map((descriptor) => {
-      try {
-        const length = readSync(descriptor, this.#bytes, 0, this.#bytes.length, 0)
-        return Number(this.#bytes.toString('latin1', 0, length).split(' ')[1]) / 1e6
-      } catch {
-        // It has ended.
-        return 0
-      }
-    })
-  }
-
-  close(): void {
-    for (const descriptor of this.#descriptors.splice(0)) closeSync(descriptor)
-  }
-}
-
-/**
- * How much of a pause was for want of a processor: what the main thread waited, and the longest that one of those
- * waited that it had to wait for, such as when they collect garbage together.
- */
-function waitedBetween(before: readonly number[], after: readonly number[]): number {
-  const [main = 0, ...others] = after.map((waited, thread) => Math.max(0, waited - (before[thread] ?? 0)))
-  return main + Math.max(0, ...others)
-}
 
 const waitsHere = new ProcessorWaits(process.pid)
 

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { tableOfTrial } from '../../bench/report.ts'
 import { dialects, type Asked } from '../../bench/support/dialects.ts'
+import { carryOut, type Subject, type Trial, type TrialOptions } from '../../bench/trial.ts'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
@@ -48,11 +50,72 @@ describe('npm run bench', () => {
       expect(told).toMatch(new RegExp(`^${name} .*\\d`, 'm'))
   })
 
+  it('measures, of what is not asked of all, each subject in turn', async () => {
+    const told = await bench('--quick', '--only', 'causal buffer', '--only', 'start', '--rounds', '1')
+    expect(told).toMatch(/^10,000 updates .*1\.00.*\d/m)
+    expect(told).toMatch(/^1,000 updates .*\d/m)
+    expect(told).toMatch(/^5,000 keys( +[\d.]+){11}$/m)
+    expect(told).toMatch(/^no keys( +[\d.]+){7}$/m)
+    // Two measurements in one run, so that the sources are compiled once: twice the bound for the hung.
+  }, 120_000)
+
   it('says what it takes where it is asked for something else', async () => {
     const refusal = await bench('--vs', 'sqlite').catch(
       (error: { readonly code: number; readonly stderr: string }) => error,
     )
     expect(refusal).toMatchObject({ code: 2, stderr: expect.stringContaining('redis, nats, etcd') })
+  })
+})
+
+describe('a trial', () => {
+  /** Whose figure rises by ten with each round, and whose speed is a tenth of it. */
+  function counting(name: string, said: string[]): Subject {
+    let count = 0
+    return {
+      name,
+      start: async () => {
+        said.push(`${name} starts`)
+        return {
+          measure: async (first) => {
+            count += 10
+            said.push(`${name} beside ${first?.['ms'] ?? 'nobody'}`)
+            return { ms: name === 'b' ? 2 * count : count, speed: count / 10 }
+          },
+          stop: async () => void said.push(`${name} stops`),
+        }
+      },
+    }
+  }
+
+  const options: TrialOptions = {
+    isQuick: true,
+    durations: { warmMs: 0, measureMs: 0 },
+    load: { run: () => Promise.reject(new Error('nothing is to be asked')) },
+    beside: [],
+  }
+
+  it('has its subjects measured in turns, each beside the first in the same round', async () => {
+    const said: string[] = []
+    const trial: Trial = {
+      name: 'counting',
+      figures: [
+        { name: 'ms', digits: 0, isCompared: true },
+        { name: 'speed', digits: 1 },
+      ],
+      subjects: () => [counting('a', said), counting('b', said)],
+    }
+    const tried = await carryOut(trial, options, 3)
+    const round = (ms: number): readonly string[] => ['a beside nobody', `b beside ${ms}`]
+    const rounds = [10, 20, 30].flatMap(round)
+    expect(said).toEqual(['a starts', 'b starts', ...rounds, 'a stops', 'b stops'])
+    expect(tableOfTrial(trial, tried)).toBe(
+      [
+        '           ms              of a          speed',
+        'a  20 (10–30)  1.00 (1.00–1.00)  2.0 (1.0–3.0)',
+        'b  40 (20–60)  2.00 (2.00–2.00)  2.0 (1.0–3.0)',
+        '',
+      ].join('\n'),
+    )
   })
 })
 
