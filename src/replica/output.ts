@@ -21,6 +21,8 @@ export interface Output {
   /** Then, in order for each peer. */
   readonly send: readonly { readonly to: ServerId; readonly message: PeerMessage }[]
   /** Then, in order for each client: pushes come before the reply, so a reader of its own write has seen it. */
+  readonly broadcast: readonly Broadcast[]
+  /** Of a client's pushes these are the later ones. */
   readonly notify: readonly Notification[]
   /** Then the answers. A client's answers may come in another order than its requests (`why` asks others). */
   readonly reply: readonly { readonly client: ClientId; readonly id: number; readonly result: ClientResult }[]
@@ -92,6 +94,28 @@ export type Notification = {
   /** What this watch has been told is no longer known to be so: a fresh snapshot follows (R11). */
   | { readonly kind: 'resync' }
 )
+
+/** An update that several clients are told alike, each under the same number of its own watches. */
+export interface Broadcast {
+  /** The same list as long as it is the same clients. */
+  readonly clients: readonly ClientId[]
+  readonly watch: number
+  readonly push: UpdatePush
+}
+
+/** What an update is to a watch. */
+export type UpdatePush = Omit<Extract<Notification, { kind: 'update' }>, 'client' | 'watch'>
+
+/** All that a step tells clients, one by one and in order for each. */
+export function* notificationsOf({
+  broadcast,
+  notify,
+}: Pick<Output, 'broadcast' | 'notify'>): Generator<Notification, void, undefined> {
+  for (const { clients, watch, push } of broadcast) {
+    for (const client of clients) yield { client, watch, ...push }
+  }
+  yield* notify
+}
 
 export type ReplicaEvent =
   /** A client's write was stamped and applied. */

@@ -854,7 +854,7 @@ export class Replica {
     this.#log.append(entry)
     this.#catchUp.applied(origin)
     output.persist.push(entry)
-    this.#watches.applied(update, output.notify)
+    this.#watches.applied(update, output)
     this.#buffer.wake(update)
     this.#parked.wake(origin, this.#applied)
   }
@@ -1099,6 +1099,7 @@ function emptyOutput(): MutableOutput {
     persist: [],
     stage: [],
     send: [],
+    broadcast: [],
     notify: [],
     reply: [],
     refuse: [],

@@ -1,7 +1,7 @@
 import { covers, entryOf, raise, type Cut, type MutableCut } from './cut.ts'
 import type { ClientId } from './input.ts'
 import type { HeldSibling, KeySpace } from './key-space.ts'
-import type { Notification } from './output.ts'
+import type { Broadcast, Notification, UpdatePush } from './output.ts'
 import { PrefixTree } from './prefix-tree.ts'
 import type { AppliedVersion } from './surviving-updates.ts'
 import type { UpdateLog } from './update-log.ts'
@@ -49,9 +49,9 @@ interface Watch {
  * With `caughtUp` it has all of it.
  */
 export class Watches {
-  readonly #byClient = new Map<ClientId, Map<number, Watch>>()
+  readonly #byClient = new Map<ClientId, ClientWatches>()
   /** Those that are live, by their prefixes. An update is matched once for all that share one. */
-  readonly #live = new PrefixTree<Set<Watch>>()
+  readonly #live = new PrefixTree<Audience>()
   /** Those that are live, in the order of their last bookmarks, the oldest first. */
   readonly #byBookmark = new Set<Watch>()
   /**
@@ -76,7 +76,6 @@ export class Watches {
   #partBytesLeft = 0
   /** What a watch was told of an update last in this step, as it catches up: often others of its prefix are told the same. */
   #lastPart: { readonly update: Update; readonly prefix: string; readonly push: UpdatePush } | undefined
-  #next = 1
   #count = 0
   #sinceEntries = 0
 
@@ -109,7 +108,7 @@ export class Watches {
   }
 
   countOf(client: ClientId): number {
-    return this.#byClient.get(client)?.size ?? 0
+    return this.#byClient.get(client)?.byNumber.size ?? 0
   }
 
   /** Whether some watch's page is due, so that {@link catchUp} has work. */
@@ -120,21 +119,21 @@ export class Watches {
   /** @returns the watch's number. Nothing is sent for it before the next {@link catchUp}. */
   open(client: ClientId, prefix: string, since: 'now' | 'start' | Cut): number {
     const cut = typeof since === 'string' ? nothing : since
+    let watches = this.#byClient.get(client)
+    if (watches === undefined) {
+      watches = { byNumber: new Map(), last: 0 }
+      this.#byClient.set(client, watches)
+    }
     const watch: Watch = {
       client,
-      number: this.#next++,
+      number: ++watches.last,
       prefix,
       since: cut,
       reading:
         since === 'now' ? { kind: 'log', position: this.#log.end, isSlow: false } : this.#readingFrom(cut),
       bookmark: { rises: 0, sentMs: 0 },
     }
-    let watches = this.#byClient.get(client)
-    if (watches === undefined) {
-      watches = new Map()
-      this.#byClient.set(client, watches)
-    }
-    watches.set(watch.number, watch)
+    watches.byNumber.set(watch.number, watch)
     this.#count++
     this.#sinceEntries += cut.size
     if (!this.#stalled.has(client)) this.#due.add(watch)
@@ -143,7 +142,7 @@ export class Watches {
 
   /** @returns whether there was such a watch. */
   close(client: ClientId, number: number): boolean {
-    const watches = this.#byClient.get(client)
+    const watches = this.#byClient.get(client)?.byNumber
     const watch = watches?.get(number)
     if (watches === undefined || watch === undefined) return false
     this.#leaveLive(watch)
@@ -155,7 +154,7 @@ export class Watches {
   }
 
   closeAll(client: ClientId): void {
-    for (const number of this.#byClient.get(client)?.keys() ?? []) this.close(client, number)
+    for (const number of this.#byClient.get(client)?.byNumber.keys() ?? []) this.close(client, number)
     this.#byClient.delete(client)
     this.#stalled.delete(client)
   }
@@ -163,7 +162,7 @@ export class Watches {
   /** The client takes no more: its watches go back to catching up, from the end of the log as it is now. */
   stall(client: ClientId): void {
     this.#stalled.add(client)
-    for (const watch of this.#byClient.get(client)?.values() ?? []) {
+    for (const watch of this.#byClient.get(client)?.byNumber.values() ?? []) {
       this.#due.delete(watch)
       if (watch.reading.kind !== 'live') continue
       this.#leaveLive(watch)
@@ -174,7 +173,7 @@ export class Watches {
   /** The client has taken all that was sent to it. */
   drain(client: ClientId): void {
     this.#stalled.delete(client)
-    for (const watch of this.#byClient.get(client)?.values() ?? []) {
+    for (const watch of this.#byClient.get(client)?.byNumber.values() ?? []) {
       if (watch.reading.kind !== 'live') this.#due.add(watch)
     }
   }
@@ -188,7 +187,7 @@ export class Watches {
    * Tells the live watches of an update that was just applied and appended to the log. Where there would be too much to
    * tell of its parts, those for whose part there is no room go back to catching up, which takes as many steps as it needs.
    */
-  applied(update: Update, notify: Notification[]): void {
+  applied(update: Update, told: Told): void {
     if (this.#byBookmark.size === 0) return
     this.#risen.delete(update.origin)
     this.#risen.set(update.origin, ++this.#rises)
@@ -196,19 +195,19 @@ export class Watches {
     // Prefixes of the same keys come one after the other, and are told the same.
     let last: { readonly from: number; readonly to: number; readonly push: UpdatePush } | undefined
     let partBytes = 0
-    for (const { item: watches, from, to } of this.#live.matching(writes.keys)) {
+    for (const { item: audience, from, to } of this.#live.matching(writes.keys)) {
       if (last?.from !== from || last.to !== to) {
         const isWhole = to - from === update.writes.length
         const bytes = isWhole ? 0 : writes.bytesBetween(from, to)
         if (partBytes > 0 && partBytes + bytes > this.#partBytesLeft + writes.bytes) {
           // The update that was appended last is the first that they miss.
-          for (const watch of watches) this.#postpone(watch, this.#log.end - 1)
+          for (const watch of audience.watches) this.#postpone(watch, this.#log.end - 1)
           continue
         }
         partBytes += bytes
         last = { from, to, push: this.#push(update, isWhole ? update.writes : writes.between(from, to)) }
       }
-      tell(last.push, watches, notify)
+      audience.tell(last.push, told)
     }
     if (partBytes > 0) this.#partBytesLeft -= Math.max(0, partBytes - writes.bytes)
     this.#partBytesLeft = Math.max(0, this.#partBytesLeft)
@@ -227,7 +226,7 @@ export class Watches {
    * nothing counts as known to it. Does nothing where there is no such watch.
    */
   resync(client: ClientId, number: number): void {
-    const watch = this.#byClient.get(client)?.get(number)
+    const watch = this.#byClient.get(client)?.byNumber.get(number)
     if (watch === undefined) return
     this.#leaveLive(watch)
     this.#setSince(watch, nothing)
@@ -417,9 +416,11 @@ export class Watches {
 
   #joinLive(watch: Watch, applied: Cut, nowMs: number, notify: Notification[]): void {
     watch.reading = { kind: 'live' }
-    const live = this.#live.get(watch.prefix)
-    if (live === undefined) this.#live.set(watch.prefix, new Set([watch]))
-    else live.add(watch)
+    let audience = this.#live.get(watch.prefix)
+    if (audience === undefined) {
+      audience = new Audience()
+      this.#live.set(watch.prefix, audience)
+    }
     this.#markBookmark(watch, nowMs)
     // What `since` covers is never sent, even where it is not applied here yet: whoever goes on from this
     // bookmark at another server must not be sent it either.
@@ -433,6 +434,7 @@ export class Watches {
       const toCome = [...watch.since].filter(([origin, timestamp]) => entryOf(applied, origin) < timestamp)
       this.#setSince(watch, toCome.length === 0 ? nothing : new Map(toCome))
     }
+    audience.add(watch)
     notify.push({ kind: 'caughtUp', client: watch.client, watch: watch.number, applied: bookmark })
   }
 
@@ -442,9 +444,9 @@ export class Watches {
   }
 
   #leaveLive(watch: Watch): void {
-    const live = this.#live.get(watch.prefix)
-    live?.delete(watch)
-    if (live?.size === 0) this.#live.delete(watch.prefix)
+    const audience = this.#live.get(watch.prefix)
+    audience?.delete(watch)
+    if (audience?.watches.size === 0) this.#live.delete(watch.prefix)
     this.#byBookmark.delete(watch)
     if (this.#byBookmark.size === 0) this.#risen.clear()
   }
@@ -460,7 +462,73 @@ interface Progress {
   readonly isLast: boolean
 }
 
-type UpdatePush = Omit<Extract<Notification, { kind: 'update' }>, 'client' | 'watch'>
+/** The watches of a client, by their numbers, and the last number that one was given. */
+interface ClientWatches {
+  readonly byNumber: Map<number, Watch>
+  last: number
+}
+
+/** Where what watches are told of an update is to go. */
+interface Told {
+  readonly broadcast: Broadcast[]
+  readonly notify: Notification[]
+}
+
+/**
+ * The live watches of one prefix. What they are told of an update differs in nothing but their numbers, so those of one
+ * number are told together; each client counts its own watches, and most have one.
+ */
+class Audience {
+  readonly #watches = new Set<Watch>()
+  /** By number, those of them that are told of every update; undefined where they have changed. */
+  #groups: readonly Group[] | undefined
+
+  get watches(): ReadonlySet<Watch> {
+    return this.#watches
+  }
+
+  add(watch: Watch): void {
+    this.#watches.add(watch)
+    this.#groups = undefined
+  }
+
+  delete(watch: Watch): void {
+    this.#watches.delete(watch)
+    this.#groups = undefined
+  }
+
+  tell(push: UpdatePush, { broadcast, notify }: Told): void {
+    this.#groups ??= this.#grouped()
+    for (const { clients, watch, apart } of this.#groups) {
+      if (clients.length > 0) broadcast.push({ clients, watch, push })
+      for (const one of apart) {
+        if (!covers(one.since, push.version)) notify.push({ client: one.client, watch, ...push })
+      }
+    }
+  }
+
+  #grouped(): readonly Group[] {
+    const groups = new Map<number, { clients: ClientId[]; watch: number; apart: Watch[] }>()
+    for (const watch of this.#watches) {
+      let group = groups.get(watch.number)
+      if (group === undefined) {
+        group = { clients: [], watch: watch.number, apart: [] }
+        groups.set(watch.number, group)
+      }
+      if (watch.since.size === 0) group.clients.push(watch.client)
+      else group.apart.push(watch)
+    }
+    return [...groups.values()]
+  }
+}
+
+interface Group {
+  readonly clients: readonly ClientId[]
+  /** The number that all of them have. */
+  readonly watch: number
+  /** Those that are not told of some updates: they have been told elsewhere. */
+  readonly apart: readonly Watch[]
+}
 
 const nothing: Cut = new Map()
 
@@ -507,14 +575,6 @@ class OrderedWrites {
 }
 
 const firstOnly = [0]
-
-function tell(push: UpdatePush, watches: Iterable<Watch>, notify: Notification[]): void {
-  for (const watch of watches) {
-    if (!covers(watch.since, push.version)) {
-      notify.push({ client: watch.client, watch: watch.number, ...push })
-    }
-  }
-}
 
 function writesWith(prefix: string, update: Update): readonly Write[] {
   const { writes } = update

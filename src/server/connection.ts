@@ -9,6 +9,7 @@ import {
   stuckMs,
 } from '../protocol/limits.ts'
 import { LineDecoder, type Line, type LineParts } from '../protocol/line-decoder.ts'
+import type { SharedLines } from './broadcasts.ts'
 import { clientTurns, peerTurns, type ReadTurns } from './read-turns.ts'
 
 /** What a connection's owner is told. Nothing is told after `closed`. */
@@ -57,6 +58,8 @@ export class Connection {
   readonly #decoder: LineDecoder
   #outbox: (string | Buffer)[] = []
   #outboxLength = 0
+  /** Lines that others are told too, of which those from `count` on come after the outbox. */
+  #shared: { readonly lines: SharedLines; readonly count: number } | undefined
   /** Of this connection in `#outboxes`: what was sent and is not known to have left. */
   #unsent = 0
   #isStalled = false
@@ -190,7 +193,37 @@ export class Connection {
    */
   send(...parts: LineParts): void {
     if (this.#state !== 'open') return
+    const { lines } = this.#shared ?? {}
+    this.#takeShared()
     for (const part of parts) this.#queue(part)
+    if (lines !== undefined) this.share(lines)
+    this.#checkOutbox()
+  }
+
+  /**
+   * Sends these lines, as far as they come from now on and before {@link flush} or {@link unshare}, in their order among
+   * what else is sent.
+   */
+  share(lines: SharedLines): void {
+    this.#shared = { lines, count: lines.count }
+  }
+
+  /** Sends no more of what is shared. @returns what that was. */
+  unshare(): SharedLines | undefined {
+    const { lines } = this.#shared ?? {}
+    this.#takeShared()
+    return lines
+  }
+
+  #takeShared(): void {
+    if (this.#shared === undefined) return
+    const { lines, count } = this.#shared
+    this.#shared = undefined
+    if (this.#state !== 'open') return
+    for (const part of lines.since(count)) this.#queue(part)
+  }
+
+  #checkOutbox(): void {
     if (this.#unsent > this.#limits.outboxBytesMax) {
       this.destroy('it takes too little of what is sent to it')
     } else if (this.#unsent > this.#stalledBytes() && !this.#isStalled) {
@@ -204,6 +237,10 @@ export class Connection {
   /** Writes what was queued. */
   flush(): void {
     if (this.#state === 'closed') return
+    if (this.#shared !== undefined) {
+      this.#takeShared()
+      this.#checkOutbox()
+    }
     if (this.#outbox.length > 0) {
       const length = this.#outboxLength
       this.#sentSinceArrival += length
@@ -240,6 +277,7 @@ export class Connection {
   /** Sends the last line, then closes in an orderly way: stops reading, lets all leave, lingers briefly. */
   end(lastLine: string | undefined, reason: string): void {
     if (this.#state !== 'open') return
+    this.#takeShared()
     if (lastLine !== undefined) this.#queue(lastLine)
     this.flush()
     this.#state = 'ending'

@@ -48,6 +48,7 @@ import type { ClientId, Input } from '../replica/input.ts'
 import type { ClientResult } from '../replica/messages.ts'
 import type { Notification } from '../replica/output.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
+import type { SharedLines } from './broadcasts.ts'
 import { Calls } from './calls.ts'
 import { Connection, type Outboxes } from './connection.ts'
 import type { InputSource } from './input-queue.ts'
@@ -156,7 +157,10 @@ export class InboundSession {
         line: (line) => this.#read(line),
         unreadable: (error) => this.refuse(error),
         ended: () => this.#finish(undefined, 'connection closed'),
-        stalled: () => this.#host.step({ kind: 'clientStalled', client: this.#client }, 0),
+        stalled: () => {
+          this.#stopSharing()
+          this.#host.step({ kind: 'clientStalled', client: this.#client }, 0)
+        },
         drained: () => this.#drained(),
         closed: (reason) => this.#closed(reason),
       },
@@ -225,6 +229,25 @@ export class InboundSession {
 
   notify(notification: Notification): void {
     this.#say(() => this.#connection.send(...encodeNotification(notification)))
+  }
+
+  /**
+   * Takes lines that others are told too, from now to the end of the turn.
+   *
+   * @returns false where it has to be told by itself: it is in no hurry, or is told more than one thing with others.
+   */
+  share(lines: SharedLines): boolean {
+    const isSharing = this.#stopSharing()
+    if (isSharing || this.#connection.isStalled || this.#owed.length > 0) return false
+    this.#connection.share(lines)
+    return true
+  }
+
+  /** From now on it is told by itself what it shared with others. @returns whether it did. */
+  #stopSharing(): boolean {
+    const lines = this.#connection.unshare()
+    lines?.leave(this.#client)
+    return lines !== undefined
   }
 
   /** The replica wants to know when all that it has said to this client has left. */

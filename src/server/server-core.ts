@@ -2,7 +2,7 @@ import type { ProtocolError } from '../protocol/errors.ts'
 import type { Configuration } from '../replica/configuration.ts'
 import type { ClientId } from '../replica/input.ts'
 import type { ClientResult } from '../replica/messages.ts'
-import type { Notification, Output } from '../replica/output.ts'
+import type { Broadcast, Notification, Output } from '../replica/output.ts'
 import type { Recovered } from '../replica/recovered.ts'
 import { Replica } from '../replica/replica.ts'
 import { StorageError, type Store } from '../storage/store.ts'
@@ -63,6 +63,7 @@ export class ServerCore {
   #release(output: Output): void {
     const { sessionOf } = this.#surroundings
     for (const { to, message } of output.send) this.mesh.send(to, message)
+    for (const broadcast of output.broadcast) this.#surroundings.broadcast(broadcast)
     for (const notification of output.notify) sessionOf(notification.client)?.notify(notification)
     for (const { client, id, result } of output.reply) sessionOf(client)?.reply(id, result)
     for (const { peer, reason } of output.refuse) this.mesh.refuse(peer, reason)
@@ -92,6 +93,8 @@ interface CoreSession {
 export interface CoreSurroundings {
   /** Who is connected under this number, if they still are. */
   readonly sessionOf: (client: ClientId) => CoreSession | undefined
+  /** Tells several clients alike, after what they have been told before. */
+  readonly broadcast: (broadcast: Broadcast) => void
   /** A slice has been released: what was said to sessions may leave. */
   readonly settle: () => void
   /** The disk has caught up, so that sessions may be read from again. */

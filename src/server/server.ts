@@ -10,6 +10,7 @@ import type { ClientId } from '../replica/input.ts'
 import type { Replica } from '../replica/replica.ts'
 import { makeOrigin, type Origin } from '../replica/version.ts'
 import { StorageError, type Store } from '../storage/store.ts'
+import { Broadcasts } from './broadcasts.ts'
 import type { Outboxes } from './connection.ts'
 import { InboundSession } from './inbound-session.ts'
 import type { Mesh } from './mesh.ts'
@@ -49,6 +50,7 @@ export class Server {
   readonly #recovered: ServerEvent | undefined
   readonly #listener: Listener
   readonly #sessions = new Map<ClientId, InboundSession>()
+  readonly #broadcasts = new Broadcasts((client) => this.#sessionOf(client))
   /** Sessions that the batch that is being released has sent something to. */
   readonly #spokenTo = new Set<InboundSession>()
   readonly #outboxes: Outboxes = { used: 0 }
@@ -88,10 +90,12 @@ export class Server {
       storage: this.#storage && { ...this.#storage, failed: (error) => this.#diskFailed(error) },
       surroundings: {
         sessionOf: (client) => this.#sessionOf(client),
+        broadcast: (broadcast) => this.#broadcasts.say(broadcast),
         // Everything that a batch sends to one connection leaves in one write.
         settle: () => {
           for (const session of this.#spokenTo) session.flush()
           this.#spokenTo.clear()
+          this.#broadcasts.settle()
         },
         relieved: () => {
           for (const session of this.#sessions.values()) session.relieve()

@@ -8,7 +8,7 @@ import { defaultLimits, defaultTiming, type Limits } from '../../src/replica/con
 import { coversCut, entryOf, type Cut } from '../../src/replica/cut.ts'
 import type { ClientId, Input } from '../../src/replica/input.ts'
 import type { PeerMessage } from '../../src/replica/messages.ts'
-import type { Output } from '../../src/replica/output.ts'
+import { notificationsOf, type Output } from '../../src/replica/output.ts'
 import type { Recovered } from '../../src/replica/recovered.ts'
 import { Replica } from '../../src/replica/replica.ts'
 import { dependenciesOf, type Update } from '../../src/replica/update.ts'
@@ -147,14 +147,14 @@ export class ReplicaUnderFuzz {
     for (const { update } of output.persist) this.#checkApplied(update)
     for (const item of output.stage) if (item.kind === 'install') this.#installed(item.applied)
     for (const { kind } of output.events) this.#reach(`event ${kind}`)
-    for (const { kind } of output.notify) this.#reach(`push ${kind}`)
+    for (const { kind } of notificationsOf(output)) this.#reach(`push ${kind}`)
     for (const { message } of output.send) this.#reach(`sent ${message.kind}`)
     if (output.refuse.length > 0) this.#reach('refused a peer')
     const { applied, clock } = this.#replica
     demand(applied.size === this.#applied.size, () => 'applied has entries that no step has told of')
     demand(clock === this.#clock, () => `the clock is ${clock}, and should be ${this.#clock}`)
     for (const { to, message } of output.send) this.#checkSent(to, message)
-    for (const notification of output.notify) {
+    for (const notification of notificationsOf(output)) {
       const line = encodeNotification(notification).join('')
       checkAnswerLine(line)
       const message = messageIn(line)

@@ -141,7 +141,7 @@ export const watchMutants: readonly Mutant[] = [
     file: replica,
     find: '    if (missing !== undefined) {\n      if (!this.#buffer',
     replace:
-      '    if (missing !== undefined) {\n      if (arrival.waitsFor === undefined) this.#watches.applied(update, output.notify)\n      if (!this.#buffer',
+      '    if (missing !== undefined) {\n      if (arrival.waitsFor === undefined) this.#watches.applied(update, output)\n      if (!this.#buffer',
     workload,
   },
   {

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { notificationsOf } from '../../src/replica/output.ts'
 import type { ServerId } from '../../src/replica/version.ts'
 import { Mesh } from './mesh.ts'
 
@@ -57,7 +58,7 @@ function tell({ before, between, after }: Telling, end: (mesh: Mesh) => void): b
     limits: { page: { updatesMax: 3, bytesMax: 1_000 }, pushedBytesMax: 500, appliedPerStepMax: 2 },
     observe: (id, output, replica) => {
       if (id !== '3') return
-      for (const pushed of output.notify) {
+      for (const pushed of notificationsOf(output)) {
         if (pushed.kind === 'update') shown.push(...pushed.writes.map(({ key }) => key))
       }
       const keys = new Set([...replica.entries()].map(([key]) => key))

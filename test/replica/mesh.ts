@@ -2,7 +2,12 @@ import { defaultLimits, defaultTiming, type Limits, type Timing } from '../../sr
 import type { ClientId, Input } from '../../src/replica/input.ts'
 import type { Siblings } from '../../src/replica/key-space.ts'
 import type { ClientRequest, ClientResult, LinkState, PeerMessage } from '../../src/replica/messages.ts'
-import type { Notification, Output, ReplicaEvent } from '../../src/replica/output.ts'
+import {
+  notificationsOf,
+  type Notification,
+  type Output,
+  type ReplicaEvent,
+} from '../../src/replica/output.ts'
 import { Replica } from '../../src/replica/replica.ts'
 import type { JsonValue, Update, Write } from '../../src/replica/update.ts'
 import { makeOrigin, type Origin, type ServerId } from '../../src/replica/version.ts'
@@ -264,7 +269,9 @@ export class Mesh {
   }
 
   notifications(id: ServerId, client: ClientId = 1): readonly Notification[] {
-    return this.outputs(id).flatMap((output) => output.notify.filter((pushed) => pushed.client === client))
+    return this.outputs(id).flatMap((output) =>
+      [...notificationsOf(output)].filter((pushed) => pushed.client === client),
+    )
   }
 
   refusals(id: ServerId): readonly Output['refuse'][number][] {

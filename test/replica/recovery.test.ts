@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { notificationsOf } from '../../src/replica/output.ts'
 import { defaultLimits, defaultTiming } from '../../src/replica/configuration.ts'
 import type { Recovered } from '../../src/replica/recovered.ts'
 import { Replica } from '../../src/replica/replica.ts'
@@ -106,7 +107,7 @@ describe('a replica that starts with what a disk has kept', () => {
       id: 1,
       request: { method: 'watch', prefix: '', since: 'start' },
     })
-    const told = replica.step({ kind: 'tick', nowMs: 1 }).notify
+    const told = [...notificationsOf(replica.step({ kind: 'tick', nowMs: 1 }))]
     expect(told).toMatchObject([
       { kind: 'update', version: versionOf('1', 1), writes: [{ key: 'b' }] },
       { kind: 'update', version: versionOf('2', 2), writes: [{ key: 'a' }, { key: 'z' }] },

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { covers, entryOf, raiseAll, type Cut, type MutableCut } from '../../src/replica/cut.ts'
 import type { ClientId } from '../../src/replica/input.ts'
 import { KeySpace } from '../../src/replica/key-space.ts'
-import type { Notification } from '../../src/replica/output.ts'
+import { notificationsOf, type Broadcast, type Notification } from '../../src/replica/output.ts'
 import { AppliedVersion } from '../../src/replica/surviving-updates.ts'
 import { UpdateLog } from '../../src/replica/update-log.ts'
 import { sizeOf, type Update, type Write } from '../../src/replica/update.ts'
@@ -138,7 +138,7 @@ describe('a watch (R11)', () => {
     watch(mesh, '', 'now')
     mesh.settle()
     const output = mesh.request('1', { method: 'write', writes: [{ key: 'x', value: 1 }] })
-    expect([output.notify.length, output.reply.length]).toEqual([1, 1])
+    expect([[...notificationsOf(output)].length, output.reply.length]).toEqual([1, 1])
   })
 
   it('ends with unwatch, with its client, and for nobody else', () => {
@@ -189,7 +189,7 @@ describe('watches of many prefixes (R11)', () => {
     )
     expect(told).toEqual([[['ab', 'abc', 'c']], [['ab', 'abc']], [['ab', 'abc']], [['abc']], [], []])
     for (const watch of numbers) mesh.answer('1', 'unwatch', { method: 'unwatch', watch })
-    expect(mesh.request('1', { method: 'write', writes }).notify).toEqual([])
+    expect([...notificationsOf(mesh.request('1', { method: 'write', writes }))]).toEqual([])
   })
 
   it('that catch up share the budget of a step in turns, and a step says that there is more', () => {
@@ -391,7 +391,7 @@ class Store {
         keys.map((key) => ({ key, value: `${key} by ${server}` })),
       )
       this.log.append({ update, bytes: sizeOf(update) })
-      this.watches.applied(update, this.notifications)
+      this.#told(update)
     }
   }
 
@@ -428,8 +428,13 @@ class Store {
     throw new Error('the watches have not caught up after 1,000 turns')
   }
 
-  of(watch: number): readonly Notification[] {
-    return this.notifications.filter((pushed) => pushed.watch === watch)
+  /** @returns a handle for {@link of} and {@link story}. */
+  open(client: ClientId, prefix: string, since: 'now' | 'start' | Cut): number {
+    return handleOf(client, this.watches.open(client, prefix, since))
+  }
+
+  of(handle: number): readonly Notification[] {
+    return this.notifications.filter(({ client, watch }) => handleOf(client, watch) === handle)
   }
 
   /** What a watch was sent: updates as `version keys`, and the names of other kinds. */
@@ -455,10 +460,16 @@ class Store {
     return update
   }
 
+  #told(update: Update): void {
+    const told = { broadcast: [] as Broadcast[], notify: [] as Notification[] }
+    this.watches.applied(update, told)
+    this.notifications.push(...notificationsOf(told))
+  }
+
   #append(update: Update): Update {
     this.log.append({ update, bytes: sizeOf(update) })
     this.watches.beginStep()
-    this.watches.applied(update, this.notifications)
+    this.#told(update)
     return update
   }
 }
@@ -472,7 +483,7 @@ describe('a watch that the log does not reach (R11)', () => {
     store.delete('1', 'c')
     for (const key of ['d', 'e']) store.write('1', key)
     expect(store.log.start).toBeGreaterThan(2)
-    const watch = store.watches.open(1, '', 'start')
+    const watch = store.open(1, '', 'start')
     store.settle()
     expect(store.story(watch)).toEqual(['1@1 a other', '3@1 b', '4@1 c', '5@1 d', '6@1 e', 'caughtUp'])
     const [first, , third] = store.of(watch)
@@ -485,7 +496,7 @@ describe('a watch that the log does not reach (R11)', () => {
     store.write('1', 'cart/1', 'user/1')
     store.write('2', 'cart/1')
     for (const key of ['x', 'y', 'z']) store.write('1', key)
-    const watch = store.watches.open(1, 'cart/', 'start')
+    const watch = store.open(1, 'cart/', 'start')
     store.settle()
     expect(store.story(watch)).toEqual(['1@1 cart/1', '1@2 cart/1', 'caughtUp'])
     const versions = [{ version: versionOf('2', 1) }, { version: versionOf('1', 1) }]
@@ -495,7 +506,7 @@ describe('a watch that the log does not reach (R11)', () => {
   it('from a cut is sent of the state what the cut does not cover', () => {
     const store = new Store({ logUpdatesMax: 1 })
     for (const key of ['a', 'b', 'c', 'd']) store.write('1', key)
-    const watch = store.watches.open(1, '', new Map([[originOf('1'), 2]]))
+    const watch = store.open(1, '', new Map([[originOf('1'), 2]]))
     store.settle()
     expect(store.story(watch)).toEqual(['3@1 c', '4@1 d', 'caughtUp'])
   })
@@ -505,7 +516,7 @@ describe('a watch that the log does not reach (R11)', () => {
     for (let count = 0; count < 9; count++) store.write('1', 'x')
     const { start, end } = store.log
     expect(start).toBeGreaterThan(0)
-    const watch = store.watches.open(1, '', new Map([[originOf('1'), start]]))
+    const watch = store.open(1, '', new Map([[originOf('1'), start]]))
     store.settle()
     const expected = Array.from({ length: end - start }, (_, index) => `${start + index + 1}@1 x`)
     expect(store.story(watch)).toEqual([...expected, 'caughtUp'])
@@ -514,7 +525,7 @@ describe('a watch that the log does not reach (R11)', () => {
   it('that was reading the log goes on from the state where the log is trimmed away before it', () => {
     const store = new Store({ logUpdatesMax: 8, pageUpdatesMax: 2 })
     for (const key of ['a', 'b', 'c', 'd', 'c']) store.write('1', key)
-    const watch = store.watches.open(1, '', 'start')
+    const watch = store.open(1, '', 'start')
     store.turn()
     for (let count = 0; count < 9; count++) store.write('1', 'e')
     expect(store.log.start).toBeGreaterThan(2)
@@ -525,7 +536,7 @@ describe('a watch that the log does not reach (R11)', () => {
   it('walks the state a page at a time, never sees what is overwritten meanwhile, and ends live', () => {
     const store = new Store({ logUpdatesMax: 1, pageUpdatesMax: 2 })
     for (const key of ['a', 'b', 'c', 'd']) store.write('1', key)
-    const watch = store.watches.open(1, '', 'start')
+    const watch = store.open(1, '', 'start')
     expect(store.turn()).toEqual([1])
     store.write('1', 'c')
     store.write('1', 'a')
@@ -539,7 +550,7 @@ describe('a watch that the log does not reach (R11)', () => {
   it('costs its share of a step’s budget, as one that reads the log does', () => {
     const store = new Store({ logUpdatesMax: 1, examinedPerStepMax: 5 })
     for (const key of ['a', 'b', 'c']) store.write('1', key)
-    const [first, second] = [store.watches.open(1, '', 'start'), store.watches.open(2, '', 'start')]
+    const [first, second] = [store.open(1, '', 'start'), store.open(2, '', 'start')]
     expect(store.turn()).toEqual([2])
     expect([store.story(first).length, store.story(second).length]).toEqual([4, 1])
     store.settle([2])
@@ -550,7 +561,7 @@ describe('a watch that the log does not reach (R11)', () => {
 describe('a live watch whose client stalls (R11)', () => {
   it('is sent all that it missed where that is a page at most', () => {
     const store = new Store({ pageUpdatesMax: 3 })
-    const watch = store.watches.open(1, '', 'now')
+    const watch = store.open(1, '', 'now')
     store.settle()
     store.watches.stall(1)
     for (let count = 0; count < 3; count++) store.write('1', 'x')
@@ -561,7 +572,7 @@ describe('a live watch whose client stalls (R11)', () => {
   it('is sent what survives of it where that is more: values coalesce by key', () => {
     const store = new Store({ pageUpdatesMax: 3 })
     store.write('1', 'before')
-    const watch = store.watches.open(1, '', 'now')
+    const watch = store.open(1, '', 'now')
     store.settle()
     store.watches.stall(1)
     for (let count = 0; count < 50; count++) store.write('1', 'x', 'y')
@@ -573,7 +584,7 @@ describe('a live watch whose client stalls (R11)', () => {
 
   it('is sent what survives where the log was trimmed meanwhile, and none of what it had', () => {
     const store = new Store({ logUpdatesMax: 2 })
-    const watch = store.watches.open(1, '', 'now')
+    const watch = store.open(1, '', 'now')
     store.settle()
     for (const key of ['a', 'b']) store.write('1', key)
     store.watches.stall(1)
@@ -585,7 +596,7 @@ describe('a live watch whose client stalls (R11)', () => {
   it('that reads back from the start of its own will is sent everything, however often it stalls', () => {
     const store = new Store({ pageUpdatesMax: 2 })
     for (let count = 0; count < 7; count++) store.write('1', 'x')
-    const watch = store.watches.open(1, '', 'start')
+    const watch = store.open(1, '', 'start')
     store.turn()
     store.watches.stall(1)
     store.settle()
@@ -597,10 +608,10 @@ describe('watches of a server that installs a snapshot (R8, R11)', () => {
   it('are sent what it brought, and nothing that they had', () => {
     const store = new Store()
     store.write('1', 'a')
-    const live = store.watches.open(1, '', 'start')
+    const live = store.open(1, '', 'start')
     store.settle()
-    const reading = store.watches.open(2, '', 'start')
-    const covering = store.watches.open(3, '', new Map([[originOf('2'), 1]]))
+    const reading = store.open(2, '', 'start')
+    const covering = store.open(3, '', new Map([[originOf('2'), 1]]))
     store.install([
       { server: '2', keys: ['b'] },
       { server: '2', keys: ['c', 'd'] },
@@ -618,9 +629,9 @@ describe('watches of a server that installs a snapshot (R8, R11)', () => {
     const store = new Store()
     for (const key of ['a', 'b', 'a']) store.write('1', key)
     store.install([{ server: '2', keys: ['c'] }])
-    const watch = store.watches.open(1, '', new Map(store.log.floor))
+    const watch = store.open(1, '', new Map(store.log.floor))
     store.settle()
-    const start = store.watches.open(1, '', 'start')
+    const start = store.open(1, '', 'start')
     store.settle()
     expect(store.story(start)).toEqual(['2@1 b', '3@1 a', '1@2 c', 'caughtUp'])
     expect(store.story(watch)).toEqual(['caughtUp'])
@@ -667,7 +678,7 @@ describe('a page of long values (R11)', () => {
     // Each write comes to some 40 bytes.
     const store = new Store({ logUpdatesMax, pageBytesMax: 60 })
     for (const key of ['a', 'b', 'c', 'd', 'e']) store.write('1', key)
-    const watch = store.watches.open(1, '', 'start')
+    const watch = store.open(1, '', 'start')
     store.turn()
     expect(store.story(watch)).toEqual(['1@1 a', '2@1 b'])
     store.watches.drain(1)
@@ -680,7 +691,7 @@ describe('a page of long values (R11)', () => {
   it('leaves the other watches for the next step', () => {
     const store = new Store({ pageBytesMax: 60 })
     for (const key of ['a', 'b', 'c']) store.write('1', key)
-    const [one, other] = [store.watches.open(1, '', 'start'), store.watches.open(2, '', 'start')]
+    const [one, other] = [store.open(1, '', 'start'), store.open(2, '', 'start')]
     store.turn()
     expect([store.story(one), store.story(other)]).toEqual([['1@1 a', '2@1 b'], []])
     expect(store.watches.anyDue).toBe(true)
@@ -691,7 +702,7 @@ describe('a page of long values (R11)', () => {
   it('has one update at least, however long it is', () => {
     const store = new Store({ pageBytesMax: 1 })
     for (const key of ['a', 'b']) store.write('1', key)
-    const watch = store.watches.open(1, '', 'start')
+    const watch = store.open(1, '', 'start')
     store.settle()
     expect(store.story(watch)).toEqual(['1@1 a', '2@1 b', 'caughtUp'])
   })
@@ -703,7 +714,7 @@ describe('an update of which there are many parts to tell (R11)', () => {
   it('is told to some at once, and to the others a page at a time; the parts are the same', () => {
     // Eight prefixes of parts that come to some 900 bytes in all, the update to 240.
     const store = new Store({ pageBytesMax: 300 })
-    const watches = keys.map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    const watches = keys.map((prefix, index) => store.open(index + 1, prefix, 'now'))
     store.settle()
     store.write('1', ...keys)
     const parts = (): readonly number[] =>
@@ -728,7 +739,7 @@ describe('an update of which there are many parts to tell (R11)', () => {
   it('of which no key has two of the prefixes is told at once, however long it is', () => {
     const store = new Store({ pageBytesMax: 1 })
     const letters = ['a', 'b', 'c', 'd']
-    const watches = letters.map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    const watches = letters.map((prefix, index) => store.open(index + 1, prefix, 'now'))
     store.settle()
     store.write('1', ...letters)
     expect(watches.map((watch) => store.story(watch)[1])).toEqual(letters.map((key) => `1@1 ${key}`))
@@ -737,7 +748,7 @@ describe('an update of which there are many parts to tell (R11)', () => {
   it('is told to whoever it has a small part for, though there is no room for the large ones', () => {
     const store = new Store({ pageBytesMax: 1 })
     const [wide, wider, narrow] = ['aa', 'a', 'aaaaaaaa'].map((prefix, index) =>
-      store.watches.open(index + 1, prefix, 'now'),
+      store.open(index + 1, prefix, 'now'),
     ) as [number, number, number]
     store.settle()
     store.write('1', ...keys, 'b', 'bb')
@@ -748,7 +759,7 @@ describe('an update of which there are many parts to tell (R11)', () => {
   it('leaves room for the parts of the next, which are no more than that has', () => {
     const store = new Store({ pageBytesMax: 300 })
     const prefixes = ['a', 'aa', 'aaa', 'm', 'n']
-    const watches = prefixes.map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    const watches = prefixes.map((prefix, index) => store.open(index + 1, prefix, 'now'))
     store.settle()
     store.writeInOneStep(['1', ...keys, 'b'], ['1', 'm1', 'n1'])
     expect(watches.slice(3).map((watch) => store.story(watch)[1])).toEqual(['2@1 m1', '2@1 n1'])
@@ -756,7 +767,7 @@ describe('an update of which there are many parts to tell (R11)', () => {
 
   it('is no reason to leave out what is overwritten meanwhile: the clients were not slow', () => {
     const store = new Store({ pageBytesMax: 1, pageUpdatesMax: 4 })
-    const watches = ['a', 'aa', 'aaa'].map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
+    const watches = ['a', 'aa', 'aaa'].map((prefix, index) => store.open(index + 1, prefix, 'now'))
     store.settle([1, 2, 3])
     store.write('1', ...keys, 'b')
     for (let count = 0; count < 10; count++) store.write('1', 'aaaa')
@@ -770,8 +781,8 @@ describe('an update of which there are many parts to tell (R11)', () => {
 
   it('is put into words once for those who catch up with it together', () => {
     const store = new Store({ pageBytesMax: 1 })
-    const others = ['a', 'aa'].map((prefix, index) => store.watches.open(index + 1, prefix, 'now'))
-    const alike = [3, 4, 5].map((client) => store.watches.open(client, 'aaa', 'now'))
+    const others = ['a', 'aa'].map((prefix, index) => store.open(index + 1, prefix, 'now'))
+    const alike = [3, 4, 5].map((client) => store.open(client, 'aaa', 'now'))
     store.settle()
     store.write('1', ...keys, 'b')
     store.settle()
@@ -783,7 +794,7 @@ describe('an update of which there are many parts to tell (R11)', () => {
   it('costs each watch that catches up as much as it has writes', () => {
     const store = new Store({ examinedPerStepMax: 20 })
     store.write('1', ...keys)
-    const watches = [1, 2, 3, 4].map((client) => store.watches.open(client, 'aaaaaaaa', 'start'))
+    const watches = [1, 2, 3, 4].map((client) => store.open(client, 'aaaaaaaa', 'start'))
     store.turn()
     expect(watches.filter((watch) => store.story(watch).length > 0)).toHaveLength(3)
   })
@@ -793,7 +804,7 @@ describe('a watch from a cut of many entries (R11)', () => {
   it('costs as many turns of a step as its bookmark has entries', () => {
     const store = new Store({ examinedPerStepMax: 10 })
     const cut = new Map(Array.from({ length: 20 }, (_, index) => [originOf(`s${index}`), 1] as const))
-    const watches = [1, 2, 3].map((client) => store.watches.open(client, '', cut))
+    const watches = [1, 2, 3].map((client) => store.open(client, '', cut))
     const joined = (): number => watches.filter((watch) => store.story(watch).includes('caughtUp')).length
     for (const count of [1, 2, 3]) {
       store.turn()
@@ -806,9 +817,9 @@ describe('a resync (R11)', () => {
   it('is told, and the whole state follows, what the cut covered too', () => {
     const store = new Store()
     for (const key of ['a', 'b', 'a']) store.write('1', key)
-    const watch = store.watches.open(1, '', new Map([[originOf('1'), 2]]))
+    const watch = store.open(1, '', new Map([[originOf('1'), 2]]))
     store.settle()
-    store.watches.resync(1, watch)
+    store.watches.resync(1, 1)
     store.write('1', 'c')
     store.settle()
     store.write('1', 'd')
@@ -828,11 +839,12 @@ describe('a resync (R11)', () => {
   it('waits for a client that is stalled, and concerns no other watch', () => {
     const store = new Store({ pageUpdatesMax: 1 })
     for (const key of ['a', 'b']) store.write('1', key)
-    const [watch, other] = [store.watches.open(1, '', 'now'), store.watches.open(2, '', 'now')]
+    const [watch, other] = [store.open(1, '', 'now'), store.open(2, '', 'now')]
     store.settle([1, 2])
     store.watches.stall(1)
-    store.watches.resync(1, watch)
-    store.watches.resync(1, other)
+    store.watches.resync(1, 1)
+    // It has no second one, and that of another client is none of its.
+    store.watches.resync(1, 2)
     store.turn()
     expect(store.story(watch)).toEqual(['caughtUp'])
     store.settle()
@@ -848,7 +860,7 @@ describe('bookmarks of live watches (R11)', () => {
   it('come at most once in a while, and hold what rose since the last', () => {
     const store = new Store()
     for (const server of ['1', '2', '3']) store.write(server, 'x')
-    const watch = store.watches.open(1, 'other/', 'now')
+    const watch = store.open(1, 'other/', 'now')
     store.settle()
     store.write('1', 'x')
     store.turn(999)
@@ -873,11 +885,11 @@ describe('bookmarks of live watches (R11)', () => {
 
   it('hold for each watch what rose since its own last', () => {
     const store = new Store()
-    const first = store.watches.open(1, '', 'now')
+    const first = store.open(1, '', 'now')
     store.settle()
     store.write('1', 'x')
     store.turn(600)
-    const second = store.watches.open(1, '', 'now')
+    const second = store.open(1, '', 'now')
     store.settle()
     store.write('2', 'x')
     store.turn(400)
@@ -890,7 +902,7 @@ describe('bookmarks of live watches (R11)', () => {
 
   it('come at once where the last is long ago and something rises', () => {
     const store = new Store()
-    const watch = store.watches.open(1, '', 'now')
+    const watch = store.open(1, '', 'now')
     store.settle()
     for (let count = 0; count < 5; count++) store.turn(900)
     store.write('1', 'x')
@@ -900,7 +912,7 @@ describe('bookmarks of live watches (R11)', () => {
 
   it('do not come where nothing rose, or nothing beyond what the watch began from', () => {
     const store = new Store()
-    const watch = store.watches.open(1, '', new Map([[originOf('1'), 2]]))
+    const watch = store.open(1, '', new Map([[originOf('1'), 2]]))
     store.settle()
     store.turn(10_000)
     store.write('1', 'x')
@@ -913,7 +925,7 @@ describe('bookmarks of live watches (R11)', () => {
 
   it('do not come to a stalled client, which is told all when it has caught up', () => {
     const store = new Store()
-    const watch = store.watches.open(1, '', 'now')
+    const watch = store.open(1, '', 'now')
     store.settle()
     store.watches.stall(1)
     store.write('1', 'x')
@@ -925,7 +937,7 @@ describe('bookmarks of live watches (R11)', () => {
 
   it('share the budget of a step, those first that have waited longest', () => {
     const store = new Store({ examinedPerStepMax: 2 })
-    const watches = [1, 2, 3].map((client) => store.watches.open(client, '', 'now'))
+    const watches = [1, 2, 3].map((client) => store.open(client, '', 'now'))
     store.settle()
     store.write('1', 'x')
     store.turn(1_000)
@@ -1027,6 +1039,11 @@ describe('all watches together (R11)', () => {
   })
 })
 
+/** Each client numbers its own watches. */
+function handleOf(client: ClientId, watch: number): number {
+  return client * 1_000 + watch
+}
+
 /** What the clients of a {@link Store} make of its notifications, and what they must have been told. */
 class Told {
   readonly #store: Store
@@ -1061,7 +1078,7 @@ class Told {
         break
     }
     const number = watches.open(client, prefix, since)
-    this.#watches.set(number, {
+    this.#watches.set(handleOf(client, number), {
       client,
       prefix,
       since: cut,
@@ -1073,8 +1090,8 @@ class Told {
 
   resync({ client, number }: { readonly client: ClientId; readonly number: number }): void {
     this.#store.watches.resync(client, number)
-    const watch = this.#watches.get(number)
-    if (watch?.client !== client) return
+    const watch = this.#watches.get(handleOf(client, number))
+    if (watch === undefined) return
     // What comes before the notification is still of the time before.
     watch.isResyncDue = true
   }
@@ -1083,7 +1100,7 @@ class Told {
   check(): void {
     const { notifications, history, applied } = this.#store
     for (const pushed of notifications.slice(this.#checked)) {
-      const watch = this.#watches.get(pushed.watch) as ToldWatch
+      const watch = this.#watches.get(handleOf(pushed.client, pushed.watch)) as ToldWatch
       switch (pushed.kind) {
         case 'resync':
           expect(watch.isResyncDue).toBe(true)

@@ -464,6 +464,7 @@ const emptyOutput: Output = {
   persist: [],
   stage: [],
   send: [],
+  broadcast: [],
   notify: [],
   reply: [],
   refuse: [],

@@ -62,6 +62,7 @@ function applying(...updates: Update[]): Output {
     persist,
     stage: [],
     send: [],
+    broadcast: [],
     notify: [],
     reply: [],
     refuse: [],

@@ -5,7 +5,7 @@ import type { Member } from '../../src/protocol/wire-forms.ts'
 import type { Cut } from '../../src/replica/cut.ts'
 import type { ClientId } from '../../src/replica/input.ts'
 import type { PeerMessage } from '../../src/replica/messages.ts'
-import type { Output } from '../../src/replica/output.ts'
+import { notificationsOf, type Output } from '../../src/replica/output.ts'
 import {
   compareVersions,
   makeOrigin,
@@ -224,10 +224,10 @@ export class SimulatedProcess {
   }
 
   /** Of what one step tells and answers a client, the pushes come before an answer that shows the same (R11). */
-  expectPushesFirst({ notify, reply }: Output): void {
-    for (const { client, result } of reply) {
+  expectPushesFirst(output: Output): void {
+    for (const { client, result } of output.reply) {
       const shown = versionsIn(result)
-      for (const notification of notify) {
+      for (const notification of notificationsOf(output)) {
         if (notification.kind !== 'update' || notification.client !== client) continue
         const { version } = notification
         const isShown = shown.some((one) => compareVersions(one, version) === 0)
@@ -414,6 +414,10 @@ export class SimulatedProcess {
             },
       surroundings: {
         sessionOf: (client) => (this.#isAlive ? this.#sessions.get(client) : undefined),
+        broadcast: ({ clients, watch, push }) => {
+          if (!this.#isAlive) return
+          for (const client of clients) this.#sessions.get(client)?.notify({ client, watch, ...push })
+        },
         settle: () => {},
         relieved: () => {},
         sourceRelieved: () => {},

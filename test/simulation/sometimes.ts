@@ -1,6 +1,6 @@
 import type { Input } from '../../src/replica/input.ts'
 import type { LinkState, PeerMessage } from '../../src/replica/messages.ts'
-import type { Output } from '../../src/replica/output.ts'
+import { notificationsOf, type Output } from '../../src/replica/output.ts'
 import type { Recovered } from '../../src/replica/recovered.ts'
 import { dependenciesOf } from '../../src/replica/update.ts'
 import type { ServerId } from '../../src/replica/version.ts'
@@ -142,7 +142,7 @@ export class Sometimes {
         default:
       }
     }
-    for (const notification of output.notify) {
+    for (const notification of notificationsOf(output)) {
       if (notification.kind === 'update' && notification.conflict.length > 0) {
         this.reached('a watch was told of a conflict')
       }

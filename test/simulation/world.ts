@@ -236,7 +236,8 @@ export class World implements DiskObserver {
     if (input.kind === 'request') {
       process.asked.set(askedAs(input.client, input.id), { request: input.request, atMs: process.clockMs })
     }
-    if (output.notify.length > 0 && output.reply.length > 0) process.expectPushesFirst(output)
+    if (output.notify.length + output.broadcast.length > 0 && output.reply.length > 0)
+      process.expectPushesFirst(output)
     // Where a step applies something too, it may have answered before.
     const isStill = output.persist.length === 0 && output.stage.length === 0
     for (const { client, id, result } of output.reply) {

@@ -3,7 +3,7 @@ import type { LinkAction } from '../../src/protocol/client-messages.ts'
 import { defaultTiming, type Limits } from '../../src/replica/configuration.ts'
 import type { ClientId } from '../../src/replica/input.ts'
 import type { ClientRequest, ClientResult, LinkState, PeerMessage } from '../../src/replica/messages.ts'
-import type { Notification, Output } from '../../src/replica/output.ts'
+import { notificationsOf, type Notification, type Output } from '../../src/replica/output.ts'
 import { Replica } from '../../src/replica/replica.ts'
 import type { Origin, ServerId } from '../../src/replica/version.ts'
 import { Checkpointer, notingReplay } from '../../src/server/checkpointer.ts'
@@ -95,7 +95,7 @@ export class StageServer {
   #release(output: Output): void {
     for (const { to, message } of output.send) this.#options.send(to, message)
     for (const event of output.events) this.narrator.tell(event)
-    for (const notification of output.notify) {
+    for (const notification of notificationsOf(output)) {
       this.#clients.get(notification.client)?.notified(notification)
     }
     for (const { peer, reason } of output.refuse) {
