@@ -122,6 +122,7 @@ export class CatchUp {
 
   /** Sends an update of our own, just applied here, to all peers that are keeping up. */
   push(entry: LogEntry, send: Send[]): void {
+    const message = updatesMessage([entry])
     for (const view of this.#peers.values()) {
       if (!view.sends || view.behind) continue
       if (view.pushedBytes + entry.bytes > this.#limits.pushedBytesMax && view.pushed.length > 0) {
@@ -130,7 +131,7 @@ export class CatchUp {
         continue
       }
       this.#recordPush(view, entry)
-      send.push({ to: view.id, message: updatesMessage([entry]) })
+      send.push({ to: view.id, message })
     }
   }
 
@@ -406,7 +407,7 @@ export class CatchUp {
   }
 
   #recordPush(view: Peer, entry: LogEntry): void {
-    view.pushed.push({ timestamp: entry.update.timestamp, bytes: entry.bytes })
+    view.pushed.push(entry)
     view.pushedBytes += entry.bytes
   }
 
@@ -425,8 +426,8 @@ export class CatchUp {
   #acknowledge(view: Peer): void {
     const applied = entryOf(view.applied, this.#own)
     let count = 0
-    for (const { timestamp, bytes } of view.pushed) {
-      if (timestamp > applied) break
+    for (const { update, bytes } of view.pushed) {
+      if (update.timestamp > applied) break
       view.pushedBytes -= bytes
       count++
     }
@@ -518,7 +519,7 @@ interface Peer extends PeerView {
   /** It lacks updates of ours that were not pushed; it gets no pushes until it has pulled to the tip. */
   behind: boolean
   /** Our updates that are on their way to it, in order: pushed, and not yet shown by its cut. */
-  pushed: { readonly timestamp: Timestamp; readonly bytes: number }[]
+  pushed: LogEntry[]
   /** The sum of their bytes; at most `pushedBytesMax`, but for a page on connecting and a single large one. */
   pushedBytes: number
   /**

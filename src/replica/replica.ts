@@ -28,7 +28,7 @@ import { RequestTable } from './request-table.ts'
 import { SnapshotInstallation } from './snapshot-installation.ts'
 import { AppliedVersion } from './surviving-updates.ts'
 import { UpdateLog, type LogEntry } from './update-log.ts'
-import { dependenciesOf, malformation, sizeOf, sizeOfWrites, type Update } from './update.ts'
+import { dependenciesOf, malformation, noDependencies, sizeOf, sizeOfWrites, type Update } from './update.ts'
 import { serverOf, showVersion, type Origin, type ServerId, type Timestamp, type Version } from './version.ts'
 import { Watches } from './watches.ts'
 
@@ -582,14 +582,17 @@ export class Replica {
       }
     }
     if (this.#clock >= Number.MAX_SAFE_INTEGER) return { method: 'refused', reason: 'clockExhausted' }
-    const update: Update = {
+    const unstamped: Update = {
       origin: this.#origin,
       timestamp: this.#clock + 1,
       previous: entryOf(this.#applied, this.#origin),
-      dependencies: Object.fromEntries(this.#risenSinceOwn),
+      dependencies: this.#risenSinceOwn.size === 0 ? noDependencies : Object.fromEntries(this.#risenSinceOwn),
       writes,
-      ...(stamp === undefined ? {} : { request: { session: stamp.session, number: stamp.number } }),
     }
+    const update =
+      stamp === undefined
+        ? unstamped
+        : { ...unstamped, request: { session: stamp.session, number: stamp.number } }
     const entry: LogEntry = { update, bytes: sizeOf(update) }
     output.events.push({ kind: 'taken', update })
     this.#apply(entry, output, fingerprint)
