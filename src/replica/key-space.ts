@@ -91,7 +91,7 @@ export class KeySpace {
     }
     this.#tombstones += tombstoneOf(after) - tombstoneOf(before)
     if (after.length > 1) this.#conflicting.add(key)
-    else this.#conflicting.delete(key)
+    else if (this.#conflicting.size > 0) this.#conflicting.delete(key)
     this.#siblings.set(key, after)
   }
 
