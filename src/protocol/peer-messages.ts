@@ -8,7 +8,7 @@ import type {
   SnapshotSibling,
   VersionKeys,
 } from '../replica/messages.ts'
-import type { JsonValue, Update } from '../replica/update.ts'
+import { dependenciesOf, noDependencies, type JsonValue, type Update } from '../replica/update.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
 import { invalidParams, protocolError, type ProtocolError } from './errors.ts'
 import { hex32At } from './client-messages.ts'
@@ -347,10 +347,25 @@ function keysThatFit(items: readonly VersionKeys[]): readonly VersionKeys[] {
 function updatesAt(value: unknown): readonly Update[] {
   const updates = listAt(value, 'params.updates', frameUpdatesMax)
   for (let index = 0; index < updates.length; index++) {
-    if (!isUpdate(updates[index])) throw faultOfUpdate(updates[index], `params.updates[${index}]`)
+    const update = updates[index]
+    if (!isUpdate(update)) throw faultOfUpdate(update, `params.updates[${index}]`)
+    shareWhatRepeats(update)
   }
   return updates as readonly Update[]
 }
+
+/**
+ * Has an update name its origin, and that it depends on nothing, by what those before it named the same by. A parser makes
+ * both anew for each; the log would keep them all, and every map that knows origins would compare them letter by letter.
+ */
+function shareWhatRepeats(update: { -readonly [Name in keyof Update]: Update[Name] }): void {
+  if (update.origin === lastOrigin) update.origin = lastOrigin
+  else lastOrigin = update.origin
+  if (dependenciesOf(update).length === 0) update.dependencies = noDependencies
+}
+
+/** Updates come in runs of one origin. */
+let lastOrigin: Origin | undefined
 
 /**
  * Whether something is an update by its form (R2); whether it can be, as R1 demands, the replica decides. It says
