@@ -105,8 +105,8 @@ export const catchUpMutants: readonly Mutant[] = [
     rule: 'R8',
     why: 'Whatever was pushed counts as arrived with the next word of the peer, so what is on its way has no bound.',
     file: catchUp,
-    find: 'if (update.timestamp > applied) break',
-    replace: 'if (update.timestamp > applied && applied < 0) break',
+    find: 'if (timestamp > applied) break',
+    replace: 'if (timestamp > applied && applied < 0) break',
   },
   {
     name: 'a peer that is behind is pushed to',
