@@ -230,6 +230,8 @@ function tooDeep(text: string, position: number, depthMax: number): TextFinding 
 function isDear(text: string, bulkMax: Bulk): boolean {
   if (text.length <= unweighedLengthMax) return false
   const { itemsMax: most, namesMax: mostNames = Infinity } = bulkMax
+  // Each takes a character at least.
+  if (text.length <= most && text.length <= mostNames) return false
   let items = 0
   let names = 0
   for (let position = 0; position < text.length; position++) {

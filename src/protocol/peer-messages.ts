@@ -8,7 +8,7 @@ import type {
   SnapshotSibling,
   VersionKeys,
 } from '../replica/messages.ts'
-import type { JsonValue, Update } from '../replica/update.ts'
+import { dependenciesOf, noDependencies, type JsonValue, type Update } from '../replica/update.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
 import { invalidParams, protocolError, type ProtocolError } from './errors.ts'
 import { hex32At } from './client-messages.ts'
@@ -187,14 +187,12 @@ export function checkChallengeResult(result: unknown): { readonly nonce: string;
  */
 export function encodePeerMessage(message: PeerMessage): string {
   switch (message.kind) {
-    case 'updates': {
-      const frames = framesOf(message.updates)
-      return frames.map((updates) => `${updatesHead}${updates}]}}\n`).join('')
-    }
+    case 'updates':
+      return linesOf(message.updates)
     case 'page': {
       const frames = framesOf(message.updates)
       const last = frames.pop() ?? ''
-      const before = frames.map((updates) => `${updatesHead}${updates}]}}\n`).join('')
+      const before = frames.map(lineOf).join('')
       const { pull, more } = message
       return `${before}{"jsonrpc":"2.0","method":"peer.page","params":{"pull":${pull},"more":${more},"updates":[${last}]}}\n`
     }
@@ -234,63 +232,71 @@ export function encodeMembers(members: readonly Member[]): string {
 }
 
 /**
- * The text of one update: `JSON.stringify` of it, remembered for a while, because the same update goes to every
- * peer.
+ * The text of one update as a log keeps it: `JSON.stringify` of it, remembered for a while, because what has been stored
+ * goes to the peers next.
  */
 export function encodeUpdate(update: Update): string {
-  return textOf(update).text
-}
-
-interface UpdateText {
-  readonly text: string
-  readonly bytes: number
-}
-
-/**
- * Two generations of texts: when the younger has grown to its bound, the older is let go. An update is held by
- * the log for good, so its text must not be.
- */
-let youngTexts = new WeakMap<Update, UpdateText>()
-let oldTexts = new WeakMap<Update, UpdateText>()
-let youngBytes = 0
-const generationBytesMax = 4 << 20
-
-function textOf(update: Update): UpdateText {
   const known = youngTexts.get(update) ?? oldTexts.get(update)
   if (known !== undefined) return known
   const text = JSON.stringify(update)
-  const made = { text, bytes: Buffer.byteLength(text) }
-  if (youngBytes > generationBytesMax) {
+  if (youngLength > generationLengthMax) {
     oldTexts = youngTexts
-    youngTexts = new WeakMap()
-    youngBytes = 0
+    youngTexts = new Map()
+    youngLength = 0
   }
-  youngTexts.set(update, made)
-  youngBytes += made.bytes
-  return made
+  youngTexts.set(update, text)
+  youngLength += text.length
+  return text
 }
 
-const updatesHead = '{"jsonrpc":"2.0","method":"peer.updates","params":{"updates":['
+/** Two generations of texts: when the younger has grown to its bound, the older is let go. */
+let youngTexts = new Map<Update, string>()
+let oldTexts = new Map<Update, string>()
+let youngLength = 0
+const generationLengthMax = 1 << 20
+
+/** What is not remembered was not stored, and goes nowhere but here: to remember it would be in vain. */
+function textOf(update: Update): string {
+  return youngTexts.get(update) ?? oldTexts.get(update) ?? JSON.stringify(update)
+}
+
+/** What was pushed last. The peers that keep up are pushed the same one after the other, so it is put into words once. */
+let lastPushed: { readonly updates: readonly Update[]; readonly lines: string } | undefined
+
+function linesOf(updates: readonly Update[]): string {
+  if (lastPushed !== undefined && isSame(lastPushed.updates, updates)) return lastPushed.lines
+  const lines = framesOf(updates).map(lineOf).join('')
+  lastPushed = { updates, lines }
+  return lines
+}
+
+function isSame(one: readonly Update[], other: readonly Update[]): boolean {
+  if (one.length !== other.length) return false
+  for (let index = 0; index < one.length; index++) if (one[index] !== other[index]) return false
+  return true
+}
+
+function lineOf(frame: string): string {
+  return `{"jsonrpc":"2.0","method":"peer.updates","params":{"updates":[${frame}]}}\n`
+}
 
 /** The updates' texts, joined by commas, in as few parts as fit frames. */
 function framesOf(updates: readonly Update[]): string[] {
   const frames: string[] = []
-  let frame = ''
+  let texts: string[] = []
   let frameBytes = 0
-  let frameCount = 0
   for (const update of updates) {
-    const { text, bytes } = textOf(update)
-    if (frameBytes > 0 && (frameBytes + bytes > peerFrameBytesMax || frameCount === frameUpdatesMax)) {
-      frames.push(frame)
-      frame = ''
+    const text = textOf(update)
+    const bytes = Buffer.byteLength(text)
+    if (texts.length > 0 && (frameBytes + bytes > peerFrameBytesMax || texts.length === frameUpdatesMax)) {
+      frames.push(texts.join(','))
+      texts = []
       frameBytes = 0
-      frameCount = 0
     }
-    frame = frameBytes === 0 ? text : `${frame},${text}`
+    texts.push(text)
     frameBytes += bytes + 1
-    frameCount++
   }
-  if (frameBytes > 0) frames.push(frame)
+  if (texts.length > 0) frames.push(texts.join(','))
   return frames
 }
 
@@ -341,10 +347,25 @@ function keysThatFit(items: readonly VersionKeys[]): readonly VersionKeys[] {
 function updatesAt(value: unknown): readonly Update[] {
   const updates = listAt(value, 'params.updates', frameUpdatesMax)
   for (let index = 0; index < updates.length; index++) {
-    if (!isUpdate(updates[index])) throw faultOfUpdate(updates[index], `params.updates[${index}]`)
+    const update = updates[index]
+    if (!isUpdate(update)) throw faultOfUpdate(update, `params.updates[${index}]`)
+    shareWhatRepeats(update)
   }
   return updates as readonly Update[]
 }
+
+/**
+ * Has an update name its origin, and that it depends on nothing, by what those before it named the same by. A parser makes
+ * both anew for each; the log would keep them all, and every map that knows origins would compare them letter by letter.
+ */
+function shareWhatRepeats(update: { -readonly [Name in keyof Update]: Update[Name] }): void {
+  if (update.origin === lastOrigin) update.origin = lastOrigin
+  else lastOrigin = update.origin
+  if (dependenciesOf(update).length === 0) update.dependencies = noDependencies
+}
+
+/** Updates come in runs of one origin. */
+let lastOrigin: Origin | undefined
 
 /**
  * Whether something is an update by its form (R2); whether it can be, as R1 demands, the replica decides. It says

@@ -42,13 +42,18 @@ export function versionToWire(version: Version): WireVersion {
   return [version.timestamp, version.origin]
 }
 
+/** What `JSON.stringify` makes of {@link versionToWire}: no character that an origin may have is escaped in JSON. */
+export function versionText({ timestamp, origin }: Version): string {
+  return `[${timestamp},"${origin}"]`
+}
+
 export function cutToWire(cut: Cut): WireCut {
   return Object.fromEntries(cut)
 }
 
 /**
  * What `JSON.stringify` makes of {@link cutToWire}: to make an object of ten thousand names, and then to put it into words,
- * takes several times as long. No character that an origin may have is escaped in JSON.
+ * takes several times as long. As in {@link versionText}, nothing is escaped.
  */
 export function cutText(cut: Cut): string {
   let text = ''

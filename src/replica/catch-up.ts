@@ -78,7 +78,7 @@ export class CatchUp {
   }
 
   #sendOwn(view: Peer, send: Send[]): void {
-    view.pushed = []
+    view.pushed = { timestamps: [], sizes: [] }
     view.pushedBytes = 0
     // Where the log does not reach back to what it has, the rest could only wait there.
     view.behind = entryOf(view.applied, this.#own) < entryOf(this.#log.floor, this.#own)
@@ -122,15 +122,16 @@ export class CatchUp {
 
   /** Sends an update of our own, just applied here, to all peers that are keeping up. */
   push(entry: LogEntry, send: Send[]): void {
+    const message = updatesMessage([entry])
     for (const view of this.#peers.values()) {
       if (!view.sends || view.behind) continue
-      if (view.pushedBytes + entry.bytes > this.#limits.pushedBytesMax && view.pushed.length > 0) {
+      if (view.pushedBytes + entry.bytes > this.#limits.pushedBytesMax && view.pushedBytes > 0) {
         // It sees from our cut that there is more, and pulls; what is on its way to it stays bounded.
         view.behind = true
         continue
       }
       this.#recordPush(view, entry)
-      send.push({ to: view.id, message: updatesMessage([entry]) })
+      send.push({ to: view.id, message })
     }
   }
 
@@ -382,7 +383,7 @@ export class CatchUp {
         ahead: new Map(),
         link: openLink,
         behind: false,
-        pushed: [],
+        pushed: { timestamps: [], sizes: [] },
         pushedBytes: 0,
         fruitlessPulls: 0,
         pulledMs: 0,
@@ -406,7 +407,8 @@ export class CatchUp {
   }
 
   #recordPush(view: Peer, entry: LogEntry): void {
-    view.pushed.push({ timestamp: entry.update.timestamp, bytes: entry.bytes })
+    view.pushed.timestamps.push(entry.update.timestamp)
+    view.pushed.sizes.push(entry.bytes)
     view.pushedBytes += entry.bytes
   }
 
@@ -424,13 +426,16 @@ export class CatchUp {
   /** What the peer's cut shows of our own updates is no longer on its way. */
   #acknowledge(view: Peer): void {
     const applied = entryOf(view.applied, this.#own)
+    const { timestamps, sizes } = view.pushed
     let count = 0
-    for (const { timestamp, bytes } of view.pushed) {
+    for (const timestamp of timestamps) {
       if (timestamp > applied) break
-      view.pushedBytes -= bytes
-      count++
+      view.pushedBytes -= sizes[count++] as number
     }
-    if (count > 0) view.pushed.splice(0, count)
+    if (count > 0) {
+      timestamps.splice(0, count)
+      sizes.splice(0, count)
+    }
     // It has all of ours, wherever it got it: from here on pushes follow without a gap.
     if (applied > 0 && applied >= entryOf(this.#applied, this.#own)) view.behind = false
   }
@@ -518,7 +523,7 @@ interface Peer extends PeerView {
   /** It lacks updates of ours that were not pushed; it gets no pushes until it has pulled to the tip. */
   behind: boolean
   /** Our updates that are on their way to it, in order: pushed, and not yet shown by its cut. */
-  pushed: { readonly timestamp: Timestamp; readonly bytes: number }[]
+  pushed: { readonly timestamps: Timestamp[]; readonly sizes: number[] }
   /** The sum of their bytes; at most `pushedBytesMax`, but for a page on connecting and a single large one. */
   pushedBytes: number
   /**

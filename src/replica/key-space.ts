@@ -32,7 +32,8 @@ export type HeldSiblings = readonly [HeldSibling, ...HeldSibling[]]
 export class KeySpace {
   /** The same as updates in the order of application. */
   readonly survivors = new SurvivingUpdates()
-  readonly #siblings = new Map<string, HeldSiblings>()
+  /** Of nearly all keys one, which is held without a list: there may be millions, and each write makes one anew. */
+  readonly #siblings = new Map<string, HeldSibling | HeldSiblings>()
   readonly #sorted = new SortedKeys()
   #tombstones = 0
   /** Keys with more than one sibling: few, so that they are sorted only when somebody asks. */
@@ -54,7 +55,8 @@ export class KeySpace {
   }
 
   siblingsOf(key: string): HeldSiblings | undefined {
-    return this.#siblings.get(key)
+    const held = this.#siblings.get(key)
+    return held === undefined || isList(held) ? held : [held]
   }
 
   /**
@@ -67,7 +69,7 @@ export class KeySpace {
   apply(write: Write, version: AppliedVersion, overwrites: (version: Version) => boolean): HeldSiblings {
     const written: HeldSibling =
       write.deleted === true ? { version, deleted: true } : { version, value: write.value }
-    const before = this.#siblings.get(write.key)
+    const before = this.siblingsOf(write.key)
     let after: HeldSiblings = [written]
     if (before !== undefined && (before.length > 1 || !overwrites(before[0].version))) {
       const rest = before.filter((sibling) => !overwrites(sibling.version))
@@ -91,8 +93,8 @@ export class KeySpace {
     }
     this.#tombstones += tombstoneOf(after) - tombstoneOf(before)
     if (after.length > 1) this.#conflicting.add(key)
-    else this.#conflicting.delete(key)
-    this.#siblings.set(key, after)
+    else if (this.#conflicting.size > 0) this.#conflicting.delete(key)
+    this.#siblings.set(key, after.length === 1 ? after[0] : after)
   }
 
   /** Keys with a value that start with `prefix`, sorted by code unit, at or after `from`. */
@@ -111,7 +113,7 @@ export class KeySpace {
     return [...this.#conflicting]
       .filter((key) => key.startsWith(prefix))
       .toSorted(byCodeUnit)
-      .map((key) => ({ key, siblings: this.#siblings.get(key) as HeldSiblings }))
+      .map((key) => ({ key, siblings: this.siblingsOf(key) as HeldSiblings }))
   }
 
   /** All keys, tombstones too, sorted, with their siblings. */
@@ -122,7 +124,7 @@ export class KeySpace {
   *#scan(prefix: string, from: string): Generator<readonly [string, HeldSiblings], void, undefined> {
     for (const key of this.#sorted.from(from > prefix ? from : prefix)) {
       if (!key.startsWith(prefix)) return
-      yield [key, this.#siblings.get(key) as HeldSiblings]
+      yield [key, this.siblingsOf(key) as HeldSiblings]
     }
   }
 }
@@ -193,6 +195,10 @@ const unknownPosition = -1
 export interface KeyPage {
   readonly keys: readonly string[]
   readonly next?: string
+}
+
+function isList(held: HeldSibling | HeldSiblings): held is HeldSiblings {
+  return Array.isArray(held)
 }
 
 function tombstoneOf(siblings: Siblings | undefined): number {

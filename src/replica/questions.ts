@@ -64,6 +64,7 @@ export class Questions {
 
   /** Takes out the questions that have all their answers or no more time. */
   takeSettled(nowMs: number): readonly Question[] {
+    if (this.#open.size === 0) return none
     const settled: Question[] = []
     for (const [number, question] of this.#open) {
       if (question.unanswered.size > 0 && nowMs < question.deadlineMs) continue
@@ -73,6 +74,8 @@ export class Questions {
     return settled
   }
 }
+
+const none: readonly Question[] = []
 
 /** A version as a map's key. */
 export function versionKey(version: Version): string {

@@ -21,6 +21,7 @@ import type {
   Story,
 } from './messages.ts'
 import type { Output, StateRecords } from './output.ts'
+import { OutputDraft } from './output-draft.ts'
 import { ParkedRequests, type ParkedRequest } from './parked-requests.ts'
 import { Questions, versionKey, type Question } from './questions.ts'
 import type { Recovered } from './recovered.ts'
@@ -28,7 +29,7 @@ import { RequestTable } from './request-table.ts'
 import { SnapshotInstallation } from './snapshot-installation.ts'
 import { AppliedVersion } from './surviving-updates.ts'
 import { UpdateLog, type LogEntry } from './update-log.ts'
-import { dependenciesOf, malformation, sizeOf, sizeOfWrites, type Update } from './update.ts'
+import { dependenciesOf, malformation, noDependencies, sizeOf, sizeOfWrites, type Update } from './update.ts'
 import { serverOf, showVersion, type Origin, type ServerId, type Timestamp, type Version } from './version.ts'
 import { Watches } from './watches.ts'
 
@@ -113,7 +114,7 @@ export class Replica {
 
   /** The only way in. Synchronous, total and deterministic; throws only on a defect of its own. */
   step(input: Input): Output {
-    const output = emptyOutput()
+    const output = new OutputDraft()
     this.#watches.beginStep()
     if (this.#installation !== undefined) {
       this.#hold(input)
@@ -144,7 +145,7 @@ export class Replica {
     // One that began in this step, as only what was held can in such a one, is told nothing before its answer.
     const mayTell = input.kind === 'tick' || input.kind === 'continue' || input.kind === 'clientDrained'
     if (mayTell && !tookHeld) {
-      output.awaitDrain.push(...this.#watches.catchUp(this.#applied, this.#nowMs, output.notify))
+      output.awaitDrain = this.#watches.catchUp(this.#applied, this.#nowMs, output.notify)
     }
     this.#answerQuestions(output)
     output.more =
@@ -156,7 +157,7 @@ export class Replica {
   }
 
   /** Takes up what was held, in its order and a part of it in each step, and the new input after that. */
-  #acceptHeld(input: Input, output: MutableOutput): void {
+  #acceptHeld(input: Input, output: OutputDraft): void {
     this.#hold(input)
     const held = this.#held.splice(0, heldPerStepMax)
     let count = 0
@@ -276,7 +277,7 @@ export class Replica {
     if (origin !== this.#origin) this.#risenSinceOwn.set(origin, timestamp)
   }
 
-  #accept(input: Input, output: MutableOutput): void {
+  #accept(input: Input, output: OutputDraft): void {
     switch (input.kind) {
       case 'tick':
         this.#nowMs = Math.max(this.#nowMs, input.nowMs)
@@ -332,7 +333,7 @@ export class Replica {
 
   // ── clients ────────────────────────────────────────────────────────────────────────────────────────────
 
-  #request(input: Extract<Input, { kind: 'request' }>, output: MutableOutput): void {
+  #request(input: Extract<Input, { kind: 'request' }>, output: OutputDraft): void {
     const { client, id, request } = input
     const after = afterOf(request)
     if (after === undefined) {
@@ -347,25 +348,25 @@ export class Replica {
     const { limits, timing } = this.#configuration
     const bytes = after.size * entryBytes + weightOf(request)
     if (this.#parked.isFull || this.#parked.bytes + bytes > limits.parkedBytesMax) {
-      output.reply.push({ client, id, result: { method: 'refused', reason: 'tooManyWaiting' } })
+      output.toReply({ client, id, result: { method: 'refused', reason: 'tooManyWaiting' } })
       return
     }
     const deadlineMs = this.#nowMs + ((request as Patience).timeoutMs ?? timing.patienceMs)
     this.#parked.park({ client, id, request, after, deadlineMs, bytes }, this.#applied)
   }
 
-  #carryOut(asked: Omit<Extract<Input, { kind: 'request' }>, 'kind'>, output: MutableOutput): void {
+  #carryOut(asked: Omit<Extract<Input, { kind: 'request' }>, 'kind'>, output: OutputDraft): void {
     const { client, id, request } = asked
     if (request.method === 'why') {
       this.#ask({ client, id, key: request.key }, output)
       return
     }
     const result = request.method === 'write' ? this.#write(request, output) : this.#answer(client, request)
-    output.reply.push({ client, id, result })
+    output.toReply({ client, id, result })
   }
 
   /** Carries out what has been waited for, up to a bound, so that no step is long (R9). */
-  #serveParked(output: MutableOutput): void {
+  #serveParked(output: OutputDraft): void {
     for (let count = 0; count < this.#configuration.limits.appliedPerStepMax; count++) {
       const ready = this.#parked.takeReady()
       if (ready === undefined) return
@@ -373,14 +374,14 @@ export class Replica {
     }
   }
 
-  #refuseExpired(output: MutableOutput): void {
+  #refuseExpired(output: OutputDraft): void {
     let entriesLeft = examinedEntriesMax
     while (entriesLeft > 0) {
       const [expired] = this.#parked.takeExpired(this.#nowMs, 1)
       if (expired === undefined) return
       const { client, id, after } = expired
       entriesLeft -= 1 + after.size
-      output.reply.push({ client, id, result: this.#notCaughtUp(after, () => false) })
+      output.toReply({ client, id, result: this.#notCaughtUp(after, () => false) })
     }
   }
 
@@ -412,7 +413,7 @@ export class Replica {
    * Finds out whether what is waited for still exists (R9). While every member is connected and none shows it, each
    * is asked for its cut; if none shows it then either, it is lost, and whoever waits for it is told at once.
    */
-  #enquire(output: MutableOutput): void {
+  #enquire(output: OutputDraft): void {
     if (this.#parked.size === 0 && this.#expectant.size === 0) return
     for (const doubt of this.#enquiry.takeSettled(this.#nowMs)) this.#judge(doubt, output)
     if (this.#enquiry.isOpen || this.#enquiredMs === this.#nowMs || !this.#catchUp.isWhole) return
@@ -467,7 +468,7 @@ export class Replica {
   }
 
   /** Lost is only what was asked for: a version that nobody shows may wait somewhere, and who has it says so when asked. */
-  #judge({ who, doubted }: Doubt, output: MutableOutput): void {
+  #judge({ who, doubted }: Doubt, output: OutputDraft): void {
     const isLost = (version: Version): boolean =>
       doubted.has(versionKey(version)) && !this.#enquiry.isKnown(version) && this.#looksLost(version)
     const after = who.kind === 'watch' ? who.watch.since : who.parked.after
@@ -480,7 +481,7 @@ export class Replica {
     }
     const { parked } = who
     if (!this.#parked.remove(parked)) return
-    output.reply.push({ client: parked.client, id: parked.id, result: this.#notCaughtUp(after, isLost) })
+    output.toReply({ client: parked.client, id: parked.id, result: this.#notCaughtUp(after, isLost) })
   }
 
   #looksLost(version: Version): boolean {
@@ -566,7 +567,7 @@ export class Replica {
   }
 
   /** Stamps a client's write (R1, R2) and applies it, unless it is a retry of one that has been (R10). */
-  #write(request: Extract<ClientRequest, { method: 'write' }>, output: MutableOutput): ClientResult {
+  #write(request: Extract<ClientRequest, { method: 'write' }>, output: OutputDraft): ClientResult {
     const { writes, request: stamp } = request
     const fingerprint = stamp === undefined ? 0 : fingerprintOf(writes)
     if (stamp !== undefined) {
@@ -582,16 +583,19 @@ export class Replica {
       }
     }
     if (this.#clock >= Number.MAX_SAFE_INTEGER) return { method: 'refused', reason: 'clockExhausted' }
-    const update: Update = {
+    const unstamped: Update = {
       origin: this.#origin,
       timestamp: this.#clock + 1,
       previous: entryOf(this.#applied, this.#origin),
-      dependencies: Object.fromEntries(this.#risenSinceOwn),
+      dependencies: this.#risenSinceOwn.size === 0 ? noDependencies : Object.fromEntries(this.#risenSinceOwn),
       writes,
-      ...(stamp === undefined ? {} : { request: { session: stamp.session, number: stamp.number } }),
     }
+    const update =
+      stamp === undefined
+        ? unstamped
+        : { ...unstamped, request: { session: stamp.session, number: stamp.number } }
     const entry: LogEntry = { update, bytes: sizeOf(update) }
-    output.events.push({ kind: 'taken', update })
+    output.tell({ kind: 'taken', update })
     this.#apply(entry, output, fingerprint)
     this.#catchUp.push(entry, output.send)
     return { method: 'write', version: versionOf(update) }
@@ -599,7 +603,7 @@ export class Replica {
 
   // ── peers ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  #message(from: ServerId, message: PeerMessage, output: MutableOutput): void {
+  #message(from: ServerId, message: PeerMessage, output: OutputDraft): void {
     switch (message.kind) {
       case 'updates':
         this.#receive(from, message.updates, output)
@@ -639,13 +643,13 @@ export class Replica {
     }
   }
 
-  #receivePage(from: ServerId, page: Extract<PeerMessage, { kind: 'page' }>, output: MutableOutput): void {
+  #receivePage(from: ServerId, page: Extract<PeerMessage, { kind: 'page' }>, output: OutputDraft): void {
     // The pull may be older than the hold; what comes round a held link is not looked at.
     const detours = this.#catchUp.detoursBy(from)
     const updates = page.updates.filter((update) => !detours.has(update.origin))
     const count = this.#receive(from, updates, output)
     if (count === undefined) return
-    if (count > 0) output.events.push({ kind: 'pulled', from, count, more: page.more })
+    if (count > 0) output.tell({ kind: 'pulled', from, count, more: page.more })
     if (!this.#catchUp.isAwaited(page.pull)) return
     this.#incoming = undefined
     this.#pageTaken = { from, pull: page.pull, more: page.more, isFruitful: count > 0 }
@@ -655,7 +659,7 @@ export class Replica {
   #receiveSnapshot(
     from: ServerId,
     page: Extract<PeerMessage, { kind: 'snapshot' }>,
-    output: MutableOutput,
+    output: OutputDraft,
   ): void {
     if (!this.#catchUp.isAwaited(page.pull)) return
     if (this.#incoming?.expects(from, page) !== true)
@@ -668,11 +672,11 @@ export class Replica {
       return
     }
     const broken = incoming.take(page) ?? this.#forgery(incoming)
-    if (page.page === 1) output.stage.push({ kind: 'open' })
-    if (broken === undefined) output.stage.push({ kind: 'arrived', records: recordsOf(incoming, page) })
+    if (page.page === 1) output.toStage({ kind: 'open' })
+    if (broken === undefined) output.toStage({ kind: 'arrived', records: recordsOf(incoming, page) })
     if (broken !== undefined) {
       this.#incoming = undefined
-      output.refuse.push({ peer: from, reason: `its snapshot is refused: ${broken}` })
+      output.toRefuse({ peer: from, reason: `its snapshot is refused: ${broken}` })
     } else if (incoming.applied === undefined) {
       const { snapshot } = page
       this.#catchUp.continueSnapshot(from, { snapshot, isFirst: page.page === 1 }, this.#nowMs, output.send)
@@ -687,7 +691,7 @@ export class Replica {
       }
       const work = new SnapshotInstallation(incoming, incoming.applied, own)
       this.#installation = { work, pull: page.pull }
-      output.stage.push({ kind: 'begin' })
+      output.toStage({ kind: 'begin' })
     }
   }
 
@@ -700,10 +704,10 @@ export class Replica {
 
   /** Goes on with taking in a snapshot; at the end it becomes visible, all at once. */
   #install(
-    output: MutableOutput,
+    output: OutputDraft,
     { work, pull }: { readonly work: SnapshotInstallation; readonly pull: number },
   ): void {
-    output.stage.push({
+    output.toStage({
       kind: 'records',
       records: work.advance(this.#configuration.limits.appliedPerStepMax),
     })
@@ -719,7 +723,7 @@ export class Replica {
     }
     const before = this.#log.end
     this.#log.skipTo(work.position, risen)
-    output.stage.push({
+    output.toStage({
       kind: 'install',
       position: this.#log.end,
       applied: new Map(this.#applied),
@@ -731,7 +735,7 @@ export class Replica {
     }
     this.#parked.recheck(this.#applied)
     const { from } = work.snapshot
-    if (risen.size > 0) output.events.push({ kind: 'installed', from, keys: work.keys })
+    if (risen.size > 0) output.tell({ kind: 'installed', from, keys: work.keys })
     this.#catchUp.endSnapshot(from, { pull, isFruitful: risen.size > 0 }, this.#nowMs, output.send)
   }
 
@@ -740,7 +744,7 @@ export class Replica {
   }
 
   /** A peer that has more of this server's earlier runs than its folder had: somebody has to be told (R7). */
-  #compareFormer(peer: ServerId, theirs: Cut, output: MutableOutput): void {
+  #compareFormer(peer: ServerId, theirs: Cut, output: OutputDraft): void {
     if (this.#former === undefined) return
     const runs: { origin: Origin; here: Timestamp; there: Timestamp }[] = []
     for (const [origin, there] of theirs) {
@@ -749,11 +753,11 @@ export class Replica {
       if (raise(this.#former, origin, there)) runs.push({ origin, here, there })
     }
     const [latest, ...others] = runs.toSorted((a, b) => b.there - a.there)
-    if (latest !== undefined) output.events.push({ kind: 'restored', peer, ...latest, others: others.length })
+    if (latest !== undefined) output.tell({ kind: 'restored', peer, ...latest, others: others.length })
   }
 
   /** @returns how many of the updates were new here, or undefined where the sender was refused. */
-  #receive(from: ServerId, updates: readonly Update[], output: MutableOutput): number | undefined {
+  #receive(from: ServerId, updates: readonly Update[], output: OutputDraft): number | undefined {
     let count = 0
     for (const update of updates) {
       const broken = malformation(update)
@@ -764,7 +768,7 @@ export class Replica {
       if (covers(this.#applied, update) || this.#buffer.find(update) !== undefined) continue
       if (update.origin === this.#origin) {
         // This very run never issued it. Whoever sends it may only pass on what somebody else made up.
-        output.events.push({ kind: 'forged', update, from })
+        output.tell({ kind: 'forged', update, from })
         continue
       }
       const arrival: WaitingUpdate = {
@@ -786,17 +790,17 @@ export class Replica {
    *
    * @returns false where it can never apply, and its sender was refused.
    */
-  #place(arrival: WaitingUpdate, output: MutableOutput): boolean {
+  #place(arrival: WaitingUpdate, output: OutputDraft): boolean {
     const { update, from } = arrival
     const missing = this.#firstMissing(arrival)
     if (missing !== undefined) {
       if (!this.#buffer.hasRoomFor(arrival.bytes)) {
-        output.events.push({ kind: 'dropped', update, from })
+        output.tell({ kind: 'dropped', update, from })
         return true
       }
       const isNew = arrival.waitsFor === undefined
       this.#buffer.add(arrival, missing)
-      if (isNew) output.events.push({ kind: 'waiting', update, from, waitsFor: this.#missingOf(update) })
+      if (isNew) output.tell({ kind: 'waiting', update, from, waitsFor: this.#missingOf(update) })
       return true
     }
     const previous = entryOf(this.#applied, update.origin)
@@ -808,8 +812,11 @@ export class Replica {
       const rule = `its timestamp is above ${this.#clock + 1}, one more than all that it says it follows`
       return this.#refuse(from, update, rule, output)
     }
-    const waitedMs = arrival.waitsFor === undefined ? {} : { waitedMs: this.#nowMs - arrival.sinceMs }
-    output.events.push({ kind: 'applied', update, from, ...waitedMs })
+    output.tell(
+      arrival.waitsFor === undefined
+        ? { kind: 'applied', update, from }
+        : { kind: 'applied', update, from, waitedMs: this.#nowMs - arrival.sinceMs },
+    )
     this.#apply({ update, bytes: arrival.bytes }, output)
     return true
   }
@@ -831,7 +838,7 @@ export class Replica {
   }
 
   /** Applies an update whose causes are all applied: but for snapshots, the only place where the store changes. */
-  #apply(entry: LogEntry, output: MutableOutput, fingerprint?: number): void {
+  #apply(entry: LogEntry, output: OutputDraft, fingerprint?: number): void {
     const { update } = entry
     const { origin, timestamp } = update
     const version = new AppliedVersion(update, this.#log.end)
@@ -839,7 +846,7 @@ export class Replica {
     for (const write of update.writes) {
       const siblings = this.#keySpace.apply(write, version, overwrites)
       if (siblings.length > 1) {
-        output.events.push({
+        output.tell({
           kind: 'conflict',
           key: write.key,
           versions: siblings.slice(0, toldVersionsMax).map((sibling) => sibling.version),
@@ -853,14 +860,14 @@ export class Replica {
     if (origin === this.#origin) this.#risenSinceOwn.clear()
     this.#log.append(entry)
     this.#catchUp.applied(origin)
-    output.persist.push(entry)
+    output.toPersist(entry)
     this.#watches.applied(update, output)
     this.#buffer.wake(update)
     this.#parked.wake(origin, this.#applied)
   }
 
   /** Gives the woken their turn, up to a bound, so that no step is long. */
-  #drain(output: MutableOutput): void {
+  #drain(output: OutputDraft): void {
     for (let count = 0; count < this.#configuration.limits.appliedPerStepMax; count++) {
       const woken = this.#buffer.takeWoken()
       if (woken === undefined) return
@@ -868,14 +875,14 @@ export class Replica {
     }
   }
 
-  #refuseCut(peer: ServerId, output: MutableOutput): void {
+  #refuseCut(peer: ServerId, output: OutputDraft): void {
     const { originsPerPeerMax } = this.#configuration.limits
-    output.refuse.push({ peer, reason: `its cut names more than ${originsPerPeerMax} origins` })
+    output.toRefuse({ peer, reason: `its cut names more than ${originsPerPeerMax} origins` })
   }
 
-  #refuse(peer: ServerId, update: Update, rule: string, output: MutableOutput): false {
+  #refuse(peer: ServerId, update: Update, rule: string, output: OutputDraft): false {
     const what = update.writes.map((write) => write.key).join(', ')
-    output.refuse.push({
+    output.toRefuse({
       peer,
       reason: `update ${showVersion(update)} (${what}) is refused: ${rule}`,
     })
@@ -893,7 +900,7 @@ export class Replica {
    * nobody can still issue (R3); and wakes what waits for a version that was passed over without ever being
    * applied, which only a faulty peer can name.
    */
-  #sweep(output: MutableOutput): void {
+  #sweep(output: OutputDraft): void {
     this.#sweptMs = this.#nowMs
     const lost: { waiting: WaitingUpdate; waitsFor: readonly Version[] }[] = []
     for (const waiting of this.#buffer) {
@@ -915,7 +922,7 @@ export class Replica {
     }
     this.#buffer.removeAll(isLost)
     for (const { waiting, waitsFor } of lost) {
-      output.events.push({ kind: 'lost', update: waiting.update, waitsFor })
+      output.tell({ kind: 'lost', update: waiting.update, waitsFor })
     }
   }
 
@@ -931,7 +938,7 @@ export class Replica {
 
   #ask(
     why: { readonly client: ClientId; readonly id: number; readonly key: string },
-    output: MutableOutput,
+    output: OutputDraft,
   ): void {
     const asked = [...this.#catchUp.peers.values()]
       .filter((peer) => peer.sends && peer.hears)
@@ -968,10 +975,10 @@ export class Replica {
     return update?.writes.map((write) => write.key)
   }
 
-  #answerQuestions(output: MutableOutput): void {
+  #answerQuestions(output: OutputDraft): void {
     for (const question of this.#questions.takeSettled(this.#nowMs)) {
       const { client, id } = question
-      output.reply.push({ client, id, result: { method: 'why', story: this.#story(question) } })
+      output.toReply({ client, id, result: { method: 'why', story: this.#story(question) } })
     }
   }
 
@@ -1087,26 +1094,6 @@ function afterOf(request: ClientRequest): Cut | undefined {
 
 function distinct(versions: readonly Version[]): readonly Version[] {
   return [...new Map(versions.map((version) => [versionKey(version), version])).values()]
-}
-
-/** An {@link Output} in the making. */
-type MutableOutput = {
-  -readonly [Field in keyof Output]: Output[Field] extends readonly (infer Item)[] ? Item[] : Output[Field]
-}
-
-function emptyOutput(): MutableOutput {
-  return {
-    persist: [],
-    stage: [],
-    send: [],
-    broadcast: [],
-    notify: [],
-    reply: [],
-    refuse: [],
-    events: [],
-    awaitDrain: [],
-    more: false,
-  }
 }
 
 function versionOf(update: Update): Version {

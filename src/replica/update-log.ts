@@ -81,11 +81,16 @@ export class UpdateLog {
       else high = middle
     }
     const segment = this.#segments[low - 1]
-    return segment?.entries[position - segment.first]
+    if (segment === undefined) return undefined
+    const index = position - segment.first
+    const update = segment.updates[index]
+    return update === undefined ? undefined : { update, bytes: segment.sizes[index] as number }
   }
 
   append(entry: LogEntry): void {
-    this.#segmentFor(entry).entries.push(entry)
+    const segment = this.#segmentFor(entry)
+    segment.updates.push(entry.update)
+    segment.sizes.push(entry.bytes)
     const { origin, timestamp } = entry.update
     const run = this.#byOrigin.get(origin)
     if (run === undefined) {
@@ -172,14 +177,14 @@ export class UpdateLog {
     const { updatesMax, bytesMax } = this.#limits
     const isOpen =
       last !== undefined &&
-      last.first + last.entries.length === this.#end &&
-      last.entries.length < Math.min(segmentUpdatesMax, Math.ceil(updatesMax / segmentsMin)) &&
+      last.first + last.updates.length === this.#end &&
+      last.updates.length < Math.min(segmentUpdatesMax, Math.ceil(updatesMax / segmentsMin)) &&
       last.bytes < bytesMax / segmentsMin
     if (isOpen) {
       last.bytes += entry.bytes
       return last
     }
-    const segment: Segment = { first: this.#end, entries: [], bytes: entry.bytes }
+    const segment: Segment = { first: this.#end, updates: [], sizes: [], bytes: entry.bytes }
     this.#segments.push(segment)
     return segment
   }
@@ -188,8 +193,7 @@ export class UpdateLog {
   #trim(): void {
     const segment = this.#segments.shift()
     if (segment === undefined) return
-    for (const { update } of segment.entries) {
-      const { origin, timestamp } = update
+    for (const { origin, timestamp } of segment.updates) {
       raise(this.#floor, origin, timestamp)
       const run = this.#byOrigin.get(origin) as OriginRun
       run.first++
@@ -200,15 +204,19 @@ export class UpdateLog {
         run.first = 0
       }
     }
-    this.#length -= segment.entries.length
+    this.#length -= segment.updates.length
     this.#bytes -= segment.bytes
   }
 }
 
-/** Updates with consecutive positions, which are let go together. */
+/**
+ * Updates with consecutive positions, which are let go together, and the size of each. No entries are kept: one more
+ * object for each update is as much work for the collector of garbage as putting the update into the log.
+ */
 interface Segment {
   readonly first: number
-  readonly entries: LogEntry[]
+  readonly updates: Update[]
+  readonly sizes: number[]
   bytes: number
 }
 

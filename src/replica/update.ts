@@ -35,10 +35,22 @@ export interface Update extends Version {
   readonly request?: { readonly session: string; readonly number: number }
 }
 
+/** What most updates name in a quiet mesh. One object for all of them, which like every update's is never changed. */
+export const noDependencies: Dependencies = {}
+
 /** The entries of {@link Update.dependencies}, typed: `Object.entries` would forget that they are origins. */
-export function dependenciesOf(update: Update): readonly (readonly [Origin, Timestamp])[] {
-  return Object.entries(update.dependencies) as unknown as readonly (readonly [Origin, Timestamp])[]
+export function dependenciesOf({ dependencies }: Update): readonly Dependency[] {
+  for (const origin in dependencies) {
+    if (Object.hasOwn(dependencies, origin))
+      return Object.entries(dependencies) as unknown as readonly Dependency[]
+  }
+  // Asked several times for every update.
+  return nothing
 }
+
+type Dependency = readonly [Origin, Timestamp]
+
+const nothing: readonly Dependency[] = []
 
 /**
  * What makes an update impossible whatever has been applied (R1): returns the rule that it breaks, or

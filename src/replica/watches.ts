@@ -470,7 +470,7 @@ interface ClientWatches {
 
 /** Where what watches are told of an update is to go. */
 interface Told {
-  readonly broadcast: Broadcast[]
+  toBroadcast(broadcast: Broadcast): void
   readonly notify: Notification[]
 }
 
@@ -497,12 +497,12 @@ class Audience {
     this.#groups = undefined
   }
 
-  tell(push: UpdatePush, { broadcast, notify }: Told): void {
+  tell(push: UpdatePush, told: Told): void {
     this.#groups ??= this.#grouped()
     for (const { clients, watch, apart } of this.#groups) {
-      if (clients.length > 0) broadcast.push({ clients, watch, push })
+      if (clients.length > 0) told.toBroadcast({ clients, watch, push })
       for (const one of apart) {
-        if (!covers(one.since, push.version)) notify.push({ client: one.client, watch, ...push })
+        if (!covers(one.since, push.version)) told.notify.push({ client: one.client, watch, ...push })
       }
     }
   }

@@ -195,7 +195,12 @@ export class InboundSession {
     const pending = this.#pending.get(number)
     if (pending === undefined) return
     this.#pending.delete(number)
-    this.#answer(pending, (room) => this.#encode(pending, result, room), heldBytes(result))
+    const bytes = heldBytes(result)
+    if (pending.batch === undefined && bytes <= shortAnswerLengthMax && this.#maySpeak) {
+      // Most are such: said at once, with no need to be held until then.
+      if (pending.id !== undefined)
+        this.#connection.send(this.#encode(pending, result, this.#roomLeft(roomOfReply)))
+    } else this.#answer(pending, (room) => this.#encode(pending, result, room), bytes)
     if (this.#inFlight < requestsInFlightMax / 2) this.#readOn()
     this.#endIfDone()
   }
@@ -540,8 +545,12 @@ export class InboundSession {
 
   /** Says something now, or, while the connection is stalled, in its turn. */
   #say(speak: () => void): void {
-    if (this.#connection.isStalled || this.#owed.length > 0) this.#owed.push(speak)
-    else speak()
+    if (this.#maySpeak) speak()
+    else this.#owed.push(speak)
+  }
+
+  get #maySpeak(): boolean {
+    return !this.#connection.isStalled && this.#owed.length === 0
   }
 
   #drained(): void {
@@ -643,14 +652,19 @@ export class InboundSession {
     const { outboxes } = this.#host
     outboxes.used -= bytes
     this.#heldBytes -= bytes
-    const isFull = outboxes.used > outboxesBytesMax
     try {
-      // Only what can be asked for again is ever replaced: an acknowledgement is short.
-      return encode(isFull ? { bytes: shortAnswerLengthMax, refusal: tooMuchOwed } : room)
+      return encode(this.#roomLeft(room))
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       return encodeError(error, id)
     }
+  }
+
+  /** Of the room for an answer, what is left where more is held for others than may be. */
+  #roomLeft(room: Room): Room {
+    // Only what can be asked for again is ever replaced: an acknowledgement is short.
+    if (this.#host.outboxes.used <= outboxesBytesMax) return room
+    return { bytes: shortAnswerLengthMax, refusal: tooMuchOwed }
   }
 
   /** Answers what needs no replica; the error, where it is one, may cost the connection. */

@@ -82,11 +82,14 @@ export class Narrator {
    */
   tellStep(events: readonly ReplicaEvent[]): void {
     if (this.#write === undefined || events.length === 0) return
-    const summarised = new Set<ServerId>()
+    let summarised: Set<ServerId> | undefined
     for (const event of events) {
-      const isPage = event.kind === 'pulled' && event.count > pulledShownMax
-      if (isPage && this.#paint !== undefined) summarised.add(event.from)
-      const isTold = event.kind === 'applied' && event.waitedMs === undefined && summarised.has(event.from)
+      if (event.kind === 'pulled' && event.count > pulledShownMax && this.#paint !== undefined) {
+        summarised ??= new Set()
+        summarised.add(event.from)
+      }
+      const isTold =
+        event.kind === 'applied' && event.waitedMs === undefined && summarised?.has(event.from) === true
       if (!isTold) this.tell(event)
     }
   }

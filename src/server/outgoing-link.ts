@@ -5,6 +5,7 @@ import { nameOfCode, ProtocolError, protocolError } from '../protocol/errors.ts'
 import type { PeerHelloParams, PeerHelloResult } from '../protocol/peer-messages.ts'
 import type { Member } from '../protocol/wire-forms.ts'
 import type { LinkState, PeerMessage } from '../replica/messages.ts'
+import type { Update } from '../replica/update.ts'
 import type { Origin, ServerId } from '../replica/version.ts'
 import type { BookEntry } from './address-book.ts'
 import { LinkGate } from './link-gate.ts'
@@ -30,7 +31,8 @@ export class OutgoingLink {
   #toldRefusal = ''
   /** As `#toldRefusal`, why the address cannot be reached. */
   #toldUnreached = ''
-  #unsent: Extract<PeerMessage, { kind: 'updates' }>[] = []
+  /** What is to leave at {@link flush}. */
+  #unsent: Update[] = []
   #failures = 0
   #admittedMs = 0
   #cancelRetry: () => void = () => {}
@@ -126,7 +128,7 @@ export class OutgoingLink {
   /** Sends at {@link flush} at the latest. Updates of one turn share a frame, which costs its reader one parse. */
   send(message: PeerMessage): void {
     if (message.kind === 'updates') {
-      this.#unsent.push(message)
+      for (const update of message.updates) this.#unsent.push(update)
       return
     }
     this.#sendUpdates()
@@ -158,13 +160,10 @@ export class OutgoingLink {
   }
 
   #sendUpdates(): void {
-    const messages = this.#unsent
-    if (messages.length === 0) return
+    const updates = this.#unsent
+    if (updates.length === 0) return
     this.#unsent = []
-    this.#gate.send({
-      kind: 'updates',
-      updates: messages.flatMap(({ updates }) => updates),
-    })
+    this.#gate.send({ kind: 'updates', updates })
   }
 
   #dial(): void {

@@ -50,8 +50,8 @@ export const causalityMutants: readonly Mutant[] = [
     rule: 'R2',
     why: 'Of all that was applied since the last own write only the newest is named as a cause.',
     file: replica,
-    find: 'dependencies: Object.fromEntries(this.#risenSinceOwn),',
-    replace: 'dependencies: Object.fromEntries([...this.#risenSinceOwn].slice(-1)),',
+    find: 'Object.fromEntries(this.#risenSinceOwn)',
+    replace: 'Object.fromEntries([...this.#risenSinceOwn].slice(-1))',
   },
   {
     name: 'dependencies taken against an earlier run',

@@ -53,8 +53,8 @@ export const identityMutants: readonly Mutant[] = [
     rule: 'R8',
     why: 'They share a frame, into which the last is put first.',
     file: 'src/server/outgoing-link.ts',
-    find: 'updates: messages.flatMap(',
-    replace: 'updates: messages.toReversed().flatMap(',
+    find: "this.#gate.send({ kind: 'updates', updates })",
+    replace: "this.#gate.send({ kind: 'updates', updates: updates.toReversed() })",
   },
   {
     name: 'a release turns the order round',

@@ -180,8 +180,8 @@ export const sessionMutants: readonly Mutant[] = [
     rule: 'R10',
     why: 'It is not part of the update, and so nobody knows what was asked.',
     file: replica,
-    find: '...(stamp === undefined ? {} : { request: { session: stamp.session, number: stamp.number } }),',
-    replace: '',
+    find: '{ ...unstamped, request: { session: stamp.session, number: stamp.number } }',
+    replace: 'unstamped',
   },
   {
     name: 'letGo ignored',

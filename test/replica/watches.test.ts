@@ -461,9 +461,10 @@ class Store {
   }
 
   #told(update: Update): void {
-    const told = { broadcast: [] as Broadcast[], notify: [] as Notification[] }
-    this.watches.applied(update, told)
-    this.notifications.push(...notificationsOf(told))
+    const broadcast: Broadcast[] = []
+    const notify: Notification[] = []
+    this.watches.applied(update, { toBroadcast: (one) => broadcast.push(one), notify })
+    this.notifications.push(...notificationsOf({ broadcast, notify }))
   }
 
   #append(update: Update): Update {
