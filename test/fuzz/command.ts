@@ -4,6 +4,7 @@
  *     npm run fuzz -- --frames 10000000 --seed 1     the gateway, and a replica behind it, in this process
  *     npm run fuzz -- --tcp 100000                   a real server, over many connections
  *     npm run fuzz -- --folders 100000               records of a store
+ *     npm run fuzz -- --log 100000                   a store's log
  *     npm run fuzz -- --files 5000                   the beginning of a store's file, in a process of its own
  *
  * Each prints what it measured, and ends with exit code 1 where anything is not as it has to be: with the seed, and the
@@ -17,13 +18,14 @@ import { runInNewContext } from 'node:vm'
 import { runCommand, UsageError, wholeNumber } from '../command-words.ts'
 import { GatewayFuzz } from './gateway-fuzz.ts'
 import { RecordFuzz } from './record-fuzz.ts'
+import { SpoiltLog } from './log-fuzz.ts'
 import { StoredFolder } from './stored-folder.ts'
 import { tcpFuzz } from './tcp-fuzz.ts'
 
 /** @throws Error for whatever is found wrong. */
 type Run = (count: number, seed: number) => Promise<void>
 
-const runs: Readonly<Record<'frames' | 'tcp' | 'folders' | 'files', Run>> = {
+const runs: Readonly<Record<'frames' | 'tcp' | 'folders' | 'log' | 'files', Run>> = {
   /** In rounds, each with the next seed, so that what is found in one is met again in seconds. */
   frames: async (count, seed) => {
     const totals = { frames: 0, accepted: 0, applied: 0, refused: new Map<number, number>() }
@@ -89,6 +91,18 @@ const runs: Readonly<Record<'frames' | 'tcp' | 'folders' | 'files', Run>> = {
     }
   },
 
+  log: async (count, seed) => {
+    const log = await SpoiltLog.make()
+    try {
+      const cuts = await log.cut(1)
+      const { noticed, harmless } = await log.flip(count, seed)
+      console.log(`a log cut off at ${cuts} places: nothing before the cut lost`)
+      console.log(`${count} bits turned over (seed ${seed}): ${noticed} noticed, ${harmless} without effect`)
+    } finally {
+      await log.remove()
+    }
+  },
+
   files: async (count, seed) => {
     const path = fileURLToPath(new URL('header-process.ts', import.meta.url))
     const words = ['--import', import.meta.resolve('tsx'), path, `${seed}`, `${count}`]
@@ -144,6 +158,7 @@ const help = `fuzz: spoiled messages and records, for whoever has to refuse them
   --tcp N       so many to a real server, over many connections
   --folders N   so many folders with spoiled records
   --files N     so many files with a spoiled beginning, in a process of its own
+  --log N       a commit log cut off at each byte of its tail, and so many single bits of it turned over
   --seed N      decides what is spoiled, and how (1)
 `
 
@@ -151,6 +166,7 @@ const flags = {
   frames: { type: 'string' },
   tcp: { type: 'string' },
   folders: { type: 'string' },
+  log: { type: 'string' },
   files: { type: 'string' },
   seed: { type: 'string' },
 } as const

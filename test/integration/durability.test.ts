@@ -120,6 +120,12 @@ describe('R6 with a disk that is full', () => {
   it('the server says so and ends with exit code 5, and what it acknowledged is there once there is room', async () => {
     const folder = await DataFolder.make()
     const start = { id: '1', data: folder.at('1') }
+    // Its first file is there: it is what is in that which cannot be written.
+    const before = await ServerProcess.start(start)
+    const first = await RawClient.connect(before.port)
+    await first.call('write', { key: 'first', value: 1 })
+    first.close()
+    await before.stop()
     const full = await ServerProcess.start({ ...start, fileKibibytesMax: 512 })
     const client = await RawClient.connect(full.port)
     const acknowledged = new Map<string, string>()

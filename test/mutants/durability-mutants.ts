@@ -153,8 +153,8 @@ export const durabilityMutants: readonly Mutant[] = [
     rule: 'R6',
     why: 'The memory needs it no more, and the disk has not got it otherwise.',
     file: positions,
-    find: 'return Math.min(positions.trim, positions.checkpoint)',
-    replace: 'return Math.max(positions.trim, positions.checkpoint) + 1',
+    find: 'return Math.min(trim, checkpoint)',
+    replace: 'return Math.max(trim, checkpoint) + 1',
     faults: { isLogTrimmedEarly: true },
   },
   {

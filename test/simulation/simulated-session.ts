@@ -1,7 +1,7 @@
 import type { ClientId } from '../../src/replica/input.ts'
 import type { ClientRequest, ClientResult } from '../../src/replica/messages.ts'
 import type { Notification } from '../../src/replica/output.ts'
-import type { Version } from '../../src/replica/version.ts'
+import { compareVersions, type Version } from '../../src/replica/version.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 
 /** The client's end of its connection. */
@@ -34,7 +34,7 @@ export class SimulatedSession {
   #toClientMs = 0
   #toServerMs = 0
   #nextRequest = 1
-  #pushesBefore: { readonly answer: ClientResult; readonly push: Notification }[] = []
+  #pushesBefore: { readonly answer: ClientResult; readonly push: UpdateNotification }[] = []
 
   constructor(options: {
     readonly process: SimulatedProcess
@@ -101,7 +101,7 @@ export class SimulatedSession {
 
   notify(notification: Notification): void {
     if (this.#pushesBefore.length > 0)
-      this.#pushesBefore = this.#pushesBefore.filter(({ push }) => push !== notification)
+      this.#pushesBefore = this.#pushesBefore.filter(({ push }) => !isSamePush(push, notification))
     if (notification.kind === 'update') {
       this.process.reveals(notification.version, 'a push to client ', this.number)
     } else if (notification.kind === 'caughtUp') {
@@ -112,7 +112,7 @@ export class SimulatedSession {
   }
 
   /** @param push has to leave before an answer. */
-  expectBefore(answer: ClientResult, push: Notification): void {
+  expectBefore(answer: ClientResult, push: UpdateNotification): void {
     this.#pushesBefore.push({ answer, push })
   }
 
@@ -194,3 +194,13 @@ const keepAliveMs = 15_000
 
 /** What the sockets between them hold: messages here, where they are bytes in a process. */
 const unreadMax = 8
+
+type UpdateNotification = Extract<Notification, { readonly kind: 'update' }>
+
+function isSamePush(push: UpdateNotification, other: Notification): boolean {
+  return (
+    other.kind === 'update' &&
+    other.watch === push.watch &&
+    compareVersions(other.version, push.version) === 0
+  )
+}

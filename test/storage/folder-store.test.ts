@@ -558,8 +558,8 @@ describe('a folder', () => {
       sizes.push(statSync(join(folder, 'data.mdb')).size)
     }
     await store.close()
-    // The tables are as far behind the log as the disk has it.
-    expect(sizes[599]).toBeLessThan((sizes[299] ?? 0) * 1.5)
+    // Without an end it would be four times as much: as many records come from round to round.
+    expect(Math.max(...sizes)).toBeLessThan(12 << 20)
     // Twelve megabytes of updates have been there, and as much of records.
     expect((await readdir(folder)).filter(isLogFile).length).toBeLessThanOrEqual(3)
   })
