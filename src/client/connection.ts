@@ -43,7 +43,7 @@ export class Connection {
       this.#isConnected = true
     })
     this.#socket.on('data', (chunk: Buffer) => {
-      this.#decoder.push(chunk)
+      this.#decoder.add(chunk)
       this.#readLines()
     })
     this.#socket.on('end', () => {

@@ -74,9 +74,13 @@ export class LineDecoder {
    * @throws ProtocolError from the loop, after the lines before: see {@link next}.
    */
   push(chunk: Buffer): Iterable<Line> {
-    if (this.#failed) return noLines
-    this.#chunks.push(chunk)
-    return this.#lines()
+    this.add(chunk)
+    return this.#failed ? noLines : this.#lines()
+  }
+
+  /** As {@link push}, for whoever takes the lines with {@link next} alone. */
+  add(chunk: Buffer): void {
+    if (!this.#failed) this.#chunks.push(chunk)
   }
 
   /**
@@ -123,10 +127,10 @@ export class LineDecoder {
   /** Cuts a chunk into the end of the unfinished line, complete lines, and a rest. @returns the first of these. */
   #open(chunk: Buffer): Line | undefined {
     const last = chunk.lastIndexOf(newline)
-    this.#rest = last === -1 ? chunk : chunk.subarray(last + 1)
+    this.#rest = partOf(chunk, last + 1, chunk.length)
     if (last === -1) return undefined
     const first = this.#tailBytes > 0 ? chunk.indexOf(newline) : -1
-    const whole = chunk.subarray(first + 1, last + 1)
+    const whole = partOf(chunk, first + 1, last + 1)
     this.#isAscii = isAscii(whole)
     this.#position = 0
     if (this.#isAscii) this.#text = whole.toString('latin1')
@@ -217,6 +221,12 @@ const noLines: readonly Line[] = []
 
 /** A tail buffer larger than this is not kept for the next line: few lines are long, and connections are many. */
 const keptTailBytesMax = 16 << 10
+
+/** As `subarray`; but most chunks are whole lines, and to make a view of nothing or of everything costs as much as of a part. */
+function partOf(chunk: Buffer, start: number, end: number): Buffer {
+  if (start === end) return nothing
+  return start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end)
+}
 
 function isBlank(text: string): boolean {
   return /^[ \t\r]*$/.test(text)

@@ -563,7 +563,7 @@ export class Replica {
   #read(key: string): KeyValue {
     const siblings = this.#keySpace.siblingsOf(key)
     if (siblings === undefined) return { key, conflicts: [] }
-    return { key, winner: siblings[0], conflicts: siblings.slice(1) }
+    return { key, winner: siblings[0], conflicts: siblings.length === 1 ? none : siblings.slice(1) }
   }
 
   /** Stamps a client's write (R1, R2) and applies it, unless it is a retry of one that has been (R10). */
@@ -1056,6 +1056,7 @@ const heldPerStepMax = 256
 const examinedEntriesMax = 20_000
 
 const nothing: Cut = new Map()
+const none: readonly never[] = []
 
 /** Who waits for versions that look lost. */
 interface Doubt {

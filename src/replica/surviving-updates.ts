@@ -173,7 +173,7 @@ export class SurvivingUpdates {
   #append(version: AppliedVersion): void {
     const last = this.#segments.at(-1)
     if (last !== undefined && last.slots.length < slotsMax) last.slots.push(version)
-    else this.#segments.push({ slots: [version], emptyCount: 0 })
+    else this.#segments.push({ first: version.position, slots: [version], emptyCount: 0 })
     this.#size++
   }
 
@@ -204,7 +204,7 @@ export class SurvivingUpdates {
     let high = this.#segments.length
     while (high - low > 1) {
       const middle = (low + high) >> 1
-      if ((this.#segments[middle]?.slots[0]?.position ?? Infinity) <= position) low = middle
+      if ((this.#segments[middle]?.first ?? Infinity) <= position) low = middle
       else high = middle
     }
     return low
@@ -213,6 +213,8 @@ export class SurvivingUpdates {
 
 /** Some consecutive updates of the list, survivors or not. */
 interface Segment {
+  /** The position of the first slot that it ever had: none of its own is before that, and all of those before it are. */
+  readonly first: number
   /** At least one, and no more than {@link slotsMax}. */
   slots: AppliedVersion[]
   /** Of how many nothing survives. */

@@ -108,7 +108,7 @@ export class Connection {
       // Of a peer's line it is only asked that it goes on; a client's must end.
       if (this.#isTrusted) this.#lineSinceMs = this.#arrivedMs
       this.#bytesLeft -= chunk.length
-      this.#decoder.push(chunk)
+      this.#decoder.add(chunk)
       if (!this.#isFetching) this.#readLines()
     })
     socket.on('end', () => {
@@ -441,7 +441,8 @@ export class Connection {
 }
 
 /** The same line in as few parts: texts are joined at less cost than they are written one by one. */
-function joinedTexts(parts: LineParts): (string | Buffer)[] {
+function joinedTexts(parts: (string | Buffer)[]): (string | Buffer)[] {
+  if (parts.length === 1) return parts
   const joined: (string | Buffer)[] = []
   let texts: string[] = []
   for (const part of parts) {

@@ -139,11 +139,15 @@ class Lane {
   /** How many questions of a server wait. */
   questions = 0
   readonly #bytesMax: number
-  /** From `#head` on; undefined where an item was dropped, which the last never is. */
+  /**
+   * From `#head` to `#end`; undefined where an item was dropped, which the last never is. What lies behind is room that is
+   * used again: most lanes are emptied in each turn.
+   */
   readonly #items: (QueuedItem | undefined)[] = []
   /** Of each item. */
   readonly #sizes: number[] = []
   #head = 0
+  #end = 0
   #bytes = 0
   /** Where among `#items` the pull is that waits; -1 for none. */
   #pull = -1
@@ -154,22 +158,22 @@ class Lane {
   }
 
   get isEmpty(): boolean {
-    return this.#items.length === 0
+    return this.#head === this.#end
   }
 
   get isRelieved(): boolean {
-    return this.#items.length - this.#head < itemsMax / 2 && this.#bytes < this.#bytesMax / 2
+    return this.#end - this.#head < itemsMax / 2 && this.#bytes < this.#bytesMax / 2
   }
 
   push(item: QueuedItem, bytes: number): void {
     if (typeof item === 'object' && item.kind === 'message') {
-      if (item.message.kind === 'pull') this.#pull = this.#items.length
+      if (item.message.kind === 'pull') this.#pull = this.#end
       else if (item.message.kind === 'ask') this.questions++
     }
-    this.#items.push(item)
-    this.#sizes.push(bytes)
+    this.#items[this.#end] = item
+    this.#sizes[this.#end++] = bytes
     this.#bytes += bytes
-    if (this.#items.length - this.#head > itemsMax || this.#bytes > this.#bytesMax) this.isFull = true
+    if (this.#end - this.#head > itemsMax || this.#bytes > this.#bytesMax) this.isFull = true
   }
 
   /** A newer pull follows, which asks for all that the one that waits asked for. */
@@ -186,24 +190,20 @@ class Lane {
       item = this.#items[this.#head]
       this.#items[this.#head] = undefined
       this.#bytes -= this.#sizes[this.#head++] as number
-    } while (item === undefined && this.#head < this.#items.length)
+    } while (item === undefined && this.#head < this.#end)
     if (this.#pull < this.#head) this.#pull = -1
     if (typeof item === 'object' && item.kind === 'message' && item.message.kind === 'ask') this.questions--
-    if (this.#head === this.#items.length) this.#cutOff(this.#head)
-    else if (this.#head >= cutOffMin && 2 * this.#head >= this.#items.length) this.#cutOff(this.#head)
+    if (this.#head >= cutOffMin && 2 * this.#head >= this.#end) this.#cutOff(this.#head)
+    else if (this.#head === this.#end) this.#head = this.#end = 0
     return item
   }
 
   #cutOff(count: number): void {
-    if (count === this.#items.length) {
-      this.#items.length = 0
-      this.#sizes.length = 0
-    } else {
-      this.#items.splice(0, count)
-      this.#sizes.splice(0, count)
-    }
+    this.#items.splice(0, count)
+    this.#sizes.splice(0, count)
     if (this.#pull >= 0) this.#pull -= count
     this.#head = 0
+    this.#end -= count
   }
 }
 

@@ -132,6 +132,29 @@ describe('an answer', () => {
     expect(read({ key: 'x', conflicts: [] })).toEqual({ key: 'x', found: false })
   })
 
+  it('to a write or a read is what JSON.stringify makes of it, letter by letter', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }),
+        fc.jsonValue(),
+        (key, value) => {
+          const written: ClientResult = { method: 'write', version: first }
+          const winner = { version: second, value: value as JsonValue }
+          const found: ClientResult = { method: 'read', values: [{ key, winner, conflicts: [] }] }
+          for (const [asked, result] of [
+            [call('write', { key, value: 1 }), written],
+            [call('delete', { key }), written],
+            [call('batch', { writes: [{ key, value: 1 }] }), written],
+            [call('read', { key }), found],
+          ] as const) {
+            const envelope = { jsonrpc: '2.0', id: 'a"b', result: encodeResult(asked, result, host) }
+            expect(encodeReply('a"b', asked, result, host)).toBe(`${JSON.stringify(envelope)}\n`)
+          }
+        },
+      ),
+    )
+  })
+
   it('to a read shows the conflicting versions', () => {
     const value = {
       key: 'x',
