@@ -62,8 +62,8 @@ export class Replica {
   readonly #parked: ParkedRequests
   /** Parked requests and watches that look as if they waited for something lost. */
   readonly #enquiry = new Enquiry<Doubt>()
-  /** Watches that go on from a cut which is not all applied here, by their numbers. */
-  readonly #expectant = new Map<number, ExpectantWatch>()
+  /** Watches that go on from a cut which is not all applied here, by {@link watchKey}. */
+  readonly #expectant = new Map<string, ExpectantWatch>()
   /** What the folder held of this server's earlier runs, and what has been said of it since; without one, none. */
   readonly #former: MutableCut | undefined
   #incoming: IncomingSnapshot | undefined
@@ -296,8 +296,8 @@ export class Replica {
       case 'clientGone':
         this.#watches.closeAll(input.client)
         this.#parked.forgetClient(input.client)
-        for (const [number, { client }] of this.#expectant) {
-          if (client === input.client) this.#expectant.delete(number)
+        for (const [key, { client }] of this.#expectant) {
+          if (client === input.client) this.#expectant.delete(key)
         }
         this.#questions.forgetClient(input.client)
         return
@@ -447,14 +447,14 @@ export class Replica {
       doubt(parked.after, { kind: 'request', parked })
     }
     let watchesLeft = this.#expectant.size
-    for (const [number, watch] of this.#expectant) {
+    for (const [key, watch] of this.#expectant) {
       if (watchesLeft-- === 0 || entriesLeft <= 0 || versions.size === toldVersionsMax) break
       entriesLeft -= 1 + watch.since.size
-      this.#expectant.delete(number)
+      this.#expectant.delete(key)
       if (coversCut(this.#applied, watch.since)) continue
       // Behind the others, so that each has its turn.
-      this.#expectant.set(number, watch)
-      doubt(watch.since, { kind: 'watch', number, watch })
+      this.#expectant.set(key, watch)
+      doubt(watch.since, { kind: 'watch', watch })
     }
     if (doubts.length === 0) return
     const asked = [...this.#catchUp.peers.keys()]
@@ -474,9 +474,9 @@ export class Replica {
     const after = who.kind === 'watch' ? who.watch.since : who.parked.after
     if (![...this.#uncovered(after)].some(isLost)) return
     if (who.kind === 'watch') {
-      const { number, watch } = who
-      if (!this.#expectant.delete(number)) return
-      this.#watches.resync(watch.client, number)
+      const { client, number } = who.watch
+      if (!this.#expectant.delete(watchKey(client, number))) return
+      this.#watches.resync(client, number)
       return
     }
     const { parked } = who
@@ -507,13 +507,13 @@ export class Replica {
         }
         const watch = this.#watches.open(client, request.prefix, since)
         if (typeof since !== 'string' && !coversCut(this.#applied, since)) {
-          this.#expectant.set(watch, { client, since })
+          this.#expectant.set(watchKey(client, watch), { client, number: watch, since })
         }
         return { method: 'watch', watch, applied: new Map(this.#applied) }
       }
       case 'unwatch': {
         const closed = this.#watches.close(client, request.watch)
-        if (closed) this.#expectant.delete(request.watch)
+        if (closed) this.#expectant.delete(watchKey(client, request.watch))
         return closed ? { method: 'unwatch' } : { method: 'refused', reason: 'noSuchWatch' }
       }
       case 'conflicts': {
@@ -1064,12 +1064,18 @@ interface Doubt {
   readonly doubted: ReadonlySet<string>
   readonly who:
     | { readonly kind: 'request'; readonly parked: ParkedRequest }
-    | { readonly kind: 'watch'; readonly number: number; readonly watch: ExpectantWatch }
+    | { readonly kind: 'watch'; readonly watch: ExpectantWatch }
 }
 
 interface ExpectantWatch {
   readonly client: ClientId
+  readonly number: number
   readonly since: Cut
+}
+
+/** Each client numbers its own watches. */
+function watchKey(client: ClientId, number: number): string {
+  return `${client} ${number}`
 }
 
 /** About how many bytes a request holds, its cut not counted. */

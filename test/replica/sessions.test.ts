@@ -279,6 +279,22 @@ describe('a watch that goes on from a cut', () => {
     ])
   })
 
+  it('is told so whichever client it is of, though each client numbers its own watches (R11)', () => {
+    const mesh = threeServers()
+    const since = new Map([[formerOrigin, 9]])
+    for (const client of [1, 2]) mesh.request('2', { method: 'watch', prefix: '', since }, client)
+    mesh.step('2', { kind: 'clientGone', client: 3 })
+    mesh.run(100)
+    for (const client of [1, 2]) {
+      const told = mesh.notifications('2', client).map(({ kind, watch }) => [kind, watch])
+      expect(told).toEqual([
+        ['caughtUp', 1],
+        ['resync', 1],
+        ['caughtUp', 1],
+      ])
+    }
+  })
+
   it('is not, as long as what it has seen may still come (R11)', () => {
     const mesh = threeServers()
     mesh.down('1', '2')
