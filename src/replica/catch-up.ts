@@ -122,7 +122,7 @@ export class CatchUp {
 
   /** Sends an update of our own, just applied here, to all peers that are keeping up. */
   push(entry: LogEntry, send: Send[]): void {
-    const message = updatesMessage([entry])
+    const message: PeerMessage = { kind: 'updates', updates: [entry.update] }
     for (const view of this.#peers.values()) {
       if (!view.sends || view.behind) continue
       if (view.pushedBytes + entry.bytes > this.#limits.pushedBytesMax && view.pushedBytes > 0) {
