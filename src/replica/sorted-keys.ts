@@ -13,7 +13,12 @@ export class SortedKeys {
   add(key: string): void {
     const blockIndex = this.#blockFor(key)
     const block = this.#blocks[blockIndex] ?? []
-    block.splice(firstAtLeast(block, key), 0, key)
+    const index = firstAtLeast(block, key)
+    if (index === block.length) {
+      // Keys that come in order, as those from a disk do, fill one block after the other.
+      if (block.length === blockLengthMax && blockIndex === this.#blocks.length - 1) this.#blocks.push([key])
+      else block.push(key)
+    } else block.splice(index, 0, key)
     if (block.length > blockLengthMax) {
       this.#blocks.splice(blockIndex + 1, 0, block.splice(block.length >> 1))
     }

@@ -60,6 +60,8 @@ export class ReplicaLoop {
     readonly schedule: (run: () => void) => void
     /** Milliseconds on any clock that does not fall. */
     readonly now: () => number
+    /** Runs a function after so many milliseconds; see {@link GroupCommit}. */
+    readonly later?: (ms: number, run: () => void) => void
     /** Absent where everything is in memory only. */
     readonly storage?: LoopStorage | undefined
     /** Called when {@link isCongested} has come to its end. */
@@ -82,6 +84,7 @@ export class ReplicaLoop {
       checkpointer: storage.checkpointer,
       position: options.replica.logEnd,
       now: options.now,
+      later: options.later,
       durable: (followers) => this.#releaseBehind(followers),
       failed: (error) => {
         this.#isStopped = true

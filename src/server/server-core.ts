@@ -47,6 +47,7 @@ export class ServerCore {
       },
       schedule: surroundings.schedule,
       now: surroundings.now,
+      later: surroundings.later,
     })
     this.mesh = new Mesh({
       server: configuration.server,
@@ -110,6 +111,8 @@ export interface CoreSurroundings {
   readonly schedule: (run: () => void) => void
   /** Milliseconds on any clock that does not fall. */
   readonly now: () => number
+  /** Runs a function after so many milliseconds of it. */
+  readonly later: (ms: number, run: () => void) => void
 }
 
 /** How often its replica is to be told the time: so that a changed cut is told "at most a moment" later (R8). */

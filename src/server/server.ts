@@ -111,6 +111,7 @@ export class Server {
         tellStep: (events) => this.#narrator.tellStep(events),
         schedule: (run) => setImmediate(run),
         now: () => performance.now(),
+        later: (ms, run) => setTimeout(run, ms).unref(),
       },
     })
     this.#loop = core.loop

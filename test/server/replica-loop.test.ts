@@ -292,6 +292,59 @@ describe('R8: a peer that sends more than its window', () => {
   })
 })
 
+describe('a commit for which nobody waits (R6)', () => {
+  it('waits a little for more to share it', async () => {
+    const stage = new LoopStage({ mode: 'sync', gathers: true })
+    for (const key of ['a', 'b']) {
+      stage.push(`write ${key}`)
+      stage.turn()
+    }
+    expect(stage.commits).toEqual([])
+    expect(stage.released).toEqual([])
+    stage.pass(5)
+    expect(stage.commits).toEqual([['a', 'b']])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'write b'])
+  })
+
+  it('waits no longer as soon as somebody does', async () => {
+    const stage = new LoopStage({ mode: 'sync', gathers: true })
+    stage.push('write a')
+    stage.turn()
+    stage.push('ask')
+    stage.turn()
+    expect(stage.commits).toEqual([['a']])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'ask'])
+    // Time that was taken for the one before is none for the next.
+    stage.push('write b')
+    stage.turn()
+    stage.pass(4)
+    expect(stage.commits).toEqual([['a']])
+    stage.pass(5)
+    expect(stage.commits).toEqual([['a'], ['b']])
+  })
+
+  it('waits for no more where there is much, while a snapshot is taken in, or the server stops', async () => {
+    const much = new LoopStage({ mode: 'sync', gathers: true, updateBytes: 2 << 20 })
+    much.push('write a')
+    much.turn()
+    expect(much.commits).toEqual([['a']])
+    const snapshot = new LoopStage({ mode: 'sync', gathers: true })
+    snapshot.push('begin')
+    snapshot.turn()
+    expect(snapshot.batches).toHaveLength(1)
+    const stopped = new LoopStage({ mode: 'sync', gathers: true })
+    stopped.push('write a')
+    stopped.turn()
+    const end = stopped.loop.stop()
+    expect(stopped.commits).toEqual([['a']])
+    await stopped.diskWrites()
+    await end
+    expect(stopped.released).toEqual(['write a'])
+  })
+})
+
 describe('addresses', () => {
   it('are stored soon, and nobody waits for that', async () => {
     const stage = new LoopStage({ mode: 'sync' })
@@ -306,7 +359,7 @@ describe('addresses', () => {
 
 /**
  * A loop with a replica that does as it is told: `write <key>` applies one update, `begin`, `records <key>` and
- * `install <position>` stage a snapshot, and anything else is a question. Time and the disk move by hand.
+ * `install <position>` stage a snapshot, `ask` is answered, and anything else is a question without an answer. Time and the disk move by hand.
  */
 class LoopStage {
   readonly disk = new MemoryDisk({ settle: 'when told' })
@@ -324,6 +377,7 @@ class LoopStage {
   readonly #outputs = new Map<Output, string>()
   readonly #updateBytes: number
   readonly #value: string
+  #timers: { readonly atMs: number; readonly run: () => void }[] = []
   #scheduled: (() => void)[] = []
   #timestamp = 0
 
@@ -333,6 +387,8 @@ class LoopStage {
     readonly releaseTakesMs?: number
     /** Of each staged record. */
     readonly valueLength?: number
+    /** Whether a commit may wait for more. */
+    readonly gathers?: boolean
   }) {
     this.#updateBytes = options.updateBytes ?? 100
     this.#value = 'v'.repeat(options.valueLength ?? 1)
@@ -354,6 +410,9 @@ class LoopStage {
       settle: () => this.settled++,
       schedule: (run) => this.#scheduled.push(run),
       now: () => this.nowMs,
+      ...(options.gathers === true && {
+        later: (ms: number, run: () => void) => this.#timers.push({ atMs: this.nowMs + ms, run }),
+      }),
       storage,
       relieved: () => this.relieved++,
       sourceRelieved: (source) => this.sourcesRelieved.push(source),
@@ -385,6 +444,13 @@ class LoopStage {
     for (const run of scheduled) run()
   }
 
+  pass(ms: number): void {
+    this.nowMs += ms
+    const due = this.#timers.filter(({ atMs }) => atMs <= this.nowMs)
+    this.#timers = this.#timers.filter(({ atMs }) => atMs > this.nowMs)
+    for (const { run } of due) run()
+  }
+
   /** The commit under way becomes durable, or fails where the disk is full. */
   async diskWrites(): Promise<void> {
     this.disk.flush(1)
@@ -402,6 +468,7 @@ class LoopStage {
       ...emptyOutput,
       persist: verb === 'write' ? [this.#entry(argument)] : [],
       stage: this.#stageItems({ verb, argument, count }),
+      reply: verb === 'ask' ? [{ client: 1, id: 1, result: { method: 'unwatch' } }] : [],
     }
     this.#outputs.set(output, step)
     return output

@@ -432,6 +432,7 @@ export class SimulatedProcess {
             this.#spentMs = 0
             run()
           }),
+        later: (ms, run) => this.in(ms, run),
         now: () => {
           if (world.faults.isSlow) this.#spentMs += world.random.within(0, 3)
           this.#lastNowMs = Math.max(this.#lastNowMs, world.time.nowMs + this.#spentMs)
