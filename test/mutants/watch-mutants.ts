@@ -159,7 +159,7 @@ export const watchMutants: readonly Mutant[] = [
     rule: 'R11',
     why: 'What a watch has been told is lost, and it is not told so.',
     file: replica,
-    find: '      this.#watches.resync(watch.client, number)\n',
+    find: '      this.#watches.resync(client, number)\n',
     replace: '',
     faults: { powerLossRate: 0.25, restoreRate: 0.08 },
     workload: {
