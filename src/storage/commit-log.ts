@@ -255,7 +255,8 @@ export class CommitLog {
 
   /** Takes a file that is there into account; the files before it have been. */
   #find(index: number): void {
-    if ((!this.isEmpty && index !== this.#nextIndex) || this.#next !== undefined) {
+    const isAhead = this.#next !== undefined
+    if (!this.isEmpty && !isAhead && index !== this.#nextIndex) {
       throw this.#damaged(`its ${nameOf(this.#nextIndex)} is missing`)
     }
     const path = join(this.#path, nameOf(index))
@@ -263,7 +264,7 @@ export class CommitLog {
     const made = { index, path, bytes: size, inode: ino }
     const content = readFileSync(path)
     const head = recordAt(content, 0)
-    if (head.kind === 'whole') {
+    if (head.kind === 'whole' && !isAhead) {
       const read = headIn(head.text)
       if (read === undefined || read.file !== index)
         throw this.#damaged(`its ${nameOf(index)} makes no sense`)
@@ -275,6 +276,11 @@ export class CommitLog {
     const isUnused =
       size > fileHeadBytesMax && head.kind !== 'damaged' && isZeros(content, fileHeadBytesMax, size)
     if (!isUnused) throw this.#damaged(`its ${nameOf(index)} makes no sense`)
+    // One is enough; another is left where a crash came while a commit of several files was removed.
+    if (isAhead) {
+      rmSync(path)
+      return
+    }
     writeZeros(path, 0, fileHeadBytesMax)
     this.#next = Promise.resolve(made)
   }
@@ -354,22 +360,24 @@ export class CommitLog {
     if (isZeros(content, at, content.length)) return
     for (const place of placesFrom(at, content.length)) {
       const found = recordAt(content, place)
-      if (found.kind === 'whole' && found.commit !== commit) {
+      if (found.kind === 'whole' && found.commit !== commit && !isMarker(found)) {
         throw this.#damaged(`its ${nameOf(file.index)} makes no sense from its byte ${at} on`)
       }
     }
   }
 
-  /** Removes what there is from a place on, and goes on there. */
+  /**
+   * Removes what a crash has left of a commit, from a place on, and goes on there. A crash meanwhile leaves less of the
+   * same: a file is there, if only as zeros, as long as a marker leads to it.
+   */
   #goOnAt({ file, at }: Place): void {
     const behind = this.#files.splice(this.#files.indexOf(file) + 1)
-    for (const { path } of behind.toReversed()) rmSync(path)
-    if (behind.length > 0) {
-      // What was made ahead is not the next any more.
-      if (this.#next !== undefined) rmSync(join(this.#path, nameOf((behind.at(-1) as LogFile).index + 1)))
-      this.#next = undefined
-      syncFolder(this.#path)
+    for (const made of behind.toReversed()) {
+      writeZeros(made.path, 0, made.bytes)
+      if (this.#next !== undefined) rmSync(join(this.#path, nameOf(made.index + 1)))
+      this.#next = Promise.resolve(made)
     }
+    if (behind.length > 0) syncFolder(this.#path)
     writeZeros(file.path, at, file.bytes)
     this.#end = at
   }
@@ -472,12 +480,14 @@ function* partsOf(lines: Iterable<string>): Generator<{ readonly text: Buffer; r
   yield { text: before ?? nothing, isLast: true }
 }
 
+/** From the end to the start, so that as long as anything is there, its beginning is. */
 function writeZeros(path: string, start: number, end: number): void {
   if (isZeros(readFileSync(path), start, end)) return
   const descriptor = openSync(path, 'r+')
   try {
-    for (let at = start; at < end; at += zeros.length) {
-      writeSync(descriptor, zeros, 0, Math.min(zeros.length, end - at), at)
+    for (let to = end; to > start; to -= zeros.length) {
+      const from = Math.max(start, to - zeros.length)
+      writeSync(descriptor, zeros, 0, to - from, from)
     }
     fsyncSync(descriptor)
   } finally {

@@ -135,6 +135,39 @@ describe('the commit log', () => {
     expect(await content()).toEqual(['one', 'x'.repeat(3_500_000), 'three'])
   })
 
+  it('removes that as well where a crash has come while it was removed', async () => {
+    await write('one', 'x'.repeat(3_500_000), 'y'.repeat(9_000_000))
+    const sound = `${path} sound`
+    cpSync(path, sound, { recursive: true })
+    const [first = '', second = '', third = '', fourth = '', ...others] = logFiles()
+    const kept = ['one', 'x'.repeat(3_500_000)]
+    const zeroed = (name: string, from: number, to?: number) => (): void =>
+      writeFileSync(join(path, name), readFileSync(join(path, name)).fill(0, from, to))
+    // The end of the last commit is missing; then what is done about it, in its order, and broken off anywhere.
+    const steps: readonly (() => void)[] = [
+      zeroed(fourth, 300_000),
+      zeroed(fourth, 0),
+      () => others.forEach((name) => rmSync(join(path, name), { force: true })),
+      zeroed(third, 2_000_000),
+      zeroed(third, 0),
+      () => rmSync(join(path, fourth)),
+      zeroed(second, 1_000),
+      zeroed(second, 0),
+      () => rmSync(join(path, third)),
+      zeroed(first, 4_000_000),
+      zeroed(first, 3_600_000),
+    ]
+    for (const [index] of steps.entries()) {
+      for (const step of steps.slice(0, index + 1)) step()
+      expect(await content(), `after step ${index}`).toEqual(kept)
+      await write('again')
+      expect(await content(), `after step ${index}`).toEqual([...kept, 'again'])
+      rmSync(path, { recursive: true })
+      cpSync(sound, path, { recursive: true })
+    }
+    await rm(sound, { recursive: true })
+  })
+
   it('refuses a file that is missing, cut off, of another place or no log', async () => {
     await write(...['a', 'b', 'c', 'd'].map((name) => name.repeat(3_000_000)))
     const sound = join(path, '..', `${path.split('/').at(-1)} sound`)
