@@ -544,6 +544,7 @@ const writes: readonly HostileInput[] = rows('client', [
   invalid('params.value', 'a value', 'delete', '{"key":"k","value":null}'),
   large('params.key', 'a key that is too long', 'delete', `{"key":"${longKey}"}`),
   invalid('params.writes', 'no writes', 'batch', '{}'),
+  invalid('params.writes', 'writes that are none', 'batch', '{"writes":[]}'),
   invalid('params.writes', 'writes that are an object', 'batch', '{"writes":{"k":1}}'),
   invalid('params.writes', 'writes that are a text', 'batch', '{"writes":"k=1"}'),
   invalid('params.writes[0]', 'a write that is null', 'batch', '{"writes":[null]}'),

@@ -32,7 +32,7 @@ export class SpoiltLog {
 
   static async make(): Promise<SpoiltLog> {
     const path = await mkdtemp(join(existsSync(memoryDisk) ? memoryDisk : tmpdir(), 'tidings-spoilt-'))
-    const texts = Array.from({ length: 64 }, (_, index) =>
+    const texts = Array.from({ length: 68 }, (_, index) =>
       JSON.stringify({ number: index, text: `☃ @ ${'value '.repeat((index * 37) % 370)}` }),
     )
     const log = new CommitLog({ folder: 'data', path, fileBytes: 128 << 10 })
