@@ -32,8 +32,9 @@ export class Broadcasts {
     if (lines.length > heldLengthMax) this.#end(clients)
   }
 
-  /** The turn is over, and all who were told have been told to take it. */
+  /** The turn is over: all who were told may take it. */
   settle(): void {
+    for (const lines of this.#lines.values()) lines.isOver = true
     this.#lines.clear()
   }
 
@@ -48,8 +49,10 @@ export class Broadcasts {
 
   /** So much is not held back for the sake of one write. */
   #end(clients: readonly ClientId[]): void {
-    for (const client of clients) this.#listenerOf(client)?.flush()
+    const lines = this.#lines.get(clients)
+    if (lines !== undefined) lines.isOver = true
     this.#lines.delete(clients)
+    for (const client of clients) this.#listenerOf(client)?.flush()
   }
 }
 
@@ -57,6 +60,8 @@ export class Broadcasts {
 export class SharedLines {
   /** Clients that are told one by one. */
   readonly apart = new Set<ClientId>()
+  /** Whether no more come. */
+  isOver = false
   readonly #parts: (string | Buffer)[] = []
   #length = 0
   #bytes: Buffer | undefined

@@ -193,32 +193,29 @@ export class Connection {
    */
   send(...parts: LineParts): void {
     if (this.#state !== 'open') return
-    const { lines } = this.#shared ?? {}
     this.#takeShared()
     for (const part of parts) this.#queue(part)
-    if (lines !== undefined) this.share(lines)
     this.#checkOutbox()
   }
 
-  /**
-   * Sends these lines, as far as they come from now on and before {@link flush} or {@link unshare}, in their order among
-   * what else is sent.
-   */
+  /** Sends these lines, as they come from now on and until they are over or {@link unshare}, in their order among what else is sent. */
   share(lines: SharedLines): void {
     this.#shared = { lines, count: lines.count }
   }
 
-  /** Sends no more of what is shared. @returns what that was. */
+  /** Sends no more of what is shared. @returns what that was, where more was to come. */
   unshare(): SharedLines | undefined {
-    const { lines } = this.#shared ?? {}
     this.#takeShared()
+    const { lines } = this.#shared ?? {}
+    this.#shared = undefined
     return lines
   }
 
+  /** What has come of the lines that are shared is behind all that was sent before. */
   #takeShared(): void {
     if (this.#shared === undefined) return
     const { lines, count } = this.#shared
-    this.#shared = undefined
+    this.#shared = lines.isOver ? undefined : { lines, count: lines.count }
     if (this.#state !== 'open') return
     for (const part of lines.since(count)) this.#queue(part)
   }
@@ -277,7 +274,7 @@ export class Connection {
   /** Sends the last line, then closes in an orderly way: stops reading, lets all leave, lingers briefly. */
   end(lastLine: string | undefined, reason: string): void {
     if (this.#state !== 'open') return
-    this.#takeShared()
+    this.unshare()
     if (lastLine !== undefined) this.#queue(lastLine)
     this.flush()
     this.#state = 'ending'

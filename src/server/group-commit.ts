@@ -95,8 +95,10 @@ export class GroupCommit {
       this.#count(batch, entry.bytes)
       this.#checkpointer.note(entry)
     }
-    if (stage.length > 0) this.#open().isAwaited = true
     for (const item of stage) this.#stage(item)
+    // What is taken in of a snapshot goes on behind it.
+    const last = this.#gathered.at(-1)
+    if (stage.length > 0 && last !== undefined) last.isAwaited = true
   }
 
   /**

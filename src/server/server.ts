@@ -93,9 +93,9 @@ export class Server {
         broadcast: (broadcast) => this.#broadcasts.say(broadcast),
         // Everything that a batch sends to one connection leaves in one write.
         settle: () => {
+          this.#broadcasts.settle()
           for (const session of this.#spokenTo) session.flush()
           this.#spokenTo.clear()
-          this.#broadcasts.settle()
         },
         relieved: () => {
           for (const session of this.#sessions.values()) session.relieve()

@@ -53,7 +53,7 @@ export class CommitLog {
   #last = 0
   /** The file that is made ahead. */
   #next: Promise<MadeFile> | undefined
-  /** Settles, without fail, when all files that were let go are gone. */
+  /** Settles when all files that were let go are gone, or one cannot be removed. */
   #removals: Promise<unknown> = Promise.resolve()
 
   /**
@@ -168,14 +168,16 @@ export class CommitLog {
       if (first === undefined || second === undefined) return
       if (second.commit - 1 > commit || second.position > position) return
       this.#files.shift()
-      this.#removals = this.#removals.then(async () => unlink(first.path)).catch(() => undefined)
+      // Where one cannot be removed, those after it stay too: a file that is missing among others would be missed.
+      this.#removals = this.#removals.then(async () => unlink(first.path))
+      this.#removals.catch(() => undefined)
     }
   }
 
   /** Lets go of what it has open. Not while a commit is under way. */
   async close(): Promise<void> {
     await this.#next?.catch(() => undefined)
-    await this.#removals
+    await this.#removals.catch(() => undefined)
     this.#closeFile()
   }
 
@@ -240,8 +242,9 @@ export class CommitLog {
     const path = join(this.#path, nameOf(index))
     const file = await open(unfinished, 'w', 0o600)
     try {
-      for (let at = 0; at < this.#fileBytes; at += zeros.length) {
-        await file.write(zeros, 0, Math.min(zeros.length, this.#fileBytes - at), at)
+      for (let at = 0; at < this.#fileBytes;) {
+        const { bytesWritten } = await file.write(zeros, 0, Math.min(zeros.length, this.#fileBytes - at), at)
+        at += bytesWritten
       }
       await file.sync()
     } finally {
@@ -487,6 +490,8 @@ function writeZeros(path: string, start: number, end: number): void {
   try {
     for (let to = end; to > start; to -= zeros.length) {
       const from = Math.max(start, to - zeros.length)
+      // All that is behind it is on the disk before the beginning is.
+      if (from === start && to < end) fsyncSync(descriptor)
       writeSync(descriptor, zeros, 0, to - from, from)
     }
     fsyncSync(descriptor)

@@ -1,4 +1,14 @@
-import { closeSync, fstatSync, ftruncateSync, lstatSync, openSync, readSync, statSync, write } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  openSync,
+  readSync,
+  statSync,
+  write,
+  writeSync,
+} from 'node:fs'
 import { promisify } from 'node:util'
 
 /** The same everywhere, so that a folder can be moved to another machine, and keys of 1,025 bytes fit. */
@@ -49,6 +59,15 @@ export class DataFile {
     if (this.#bytes >= end) return
     // A step of some size is rarely taken; where there is no room for it, there may be for what is needed.
     await this.#extend(Math.max(end, this.#bytes + reservedBytesStep)).catch(async () => this.#extend(end))
+  }
+
+  /** As {@link reserve}, where nobody else has to be served meanwhile. @throws Error of the system. */
+  reserveSync(bytes: number): void {
+    const end = this.pages * pageBytes + Math.min(bytes, reservedBytesMax)
+    while (this.#bytes < end) {
+      const length = Math.min(zeros.length, end - this.#bytes)
+      this.#bytes += writeSync(this.#descriptor, zeros, 0, length, this.#bytes)
+    }
   }
 
   async #extend(end: number): Promise<void> {

@@ -14,6 +14,16 @@ export function lost(folder: string, file: string, what: string): StorageError {
   )
 }
 
+/** @param isBroken see {@link StorageError}. */
+export function unwritable(folder: string, cause: unknown, isBroken = false): StorageError {
+  const { message } = cause as Error
+  return new StorageError(
+    `${folder} cannot be written (${message}): its disk may be full or broken; ` +
+      'make room on it or replace it, and start the server again',
+    { cause, isBroken },
+  )
+}
+
 /** What to try where a folder is of no use as it is. */
 export const afresh =
   'restore the folder from a copy, or move it away and start with none, and the other servers send what they have'

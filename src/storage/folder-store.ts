@@ -2,7 +2,7 @@ import type { Recovered } from '../replica/recovered.ts'
 import { sizeOf } from '../replica/update.ts'
 import type { ServerId } from '../replica/version.ts'
 import { CommitLog } from './commit-log.ts'
-import { damaged } from './folder-errors.ts'
+import { damaged, unwritable } from './folder-errors.ts'
 import { openLmdbFolder, type LmdbFolder } from './lmdb-folder.ts'
 import { logStart, positionsAfter, type Positions } from './positions.ts'
 import { StateTables, type CommittedChanges } from './state-tables.ts'
@@ -28,9 +28,10 @@ export async function openFolderStore(options: {
   try {
     return new FolderStore(folder, options)
   } catch (cause) {
+    const error = unreadable(options.folder, cause)
     // Of a file that is damaged, not even that may succeed.
-    await folder.release({ orderly: false }).catch(() => undefined)
-    throw unreadable(options.folder, cause)
+    if (!error.isBroken) await folder.release({ orderly: false }).catch(() => undefined)
+    throw error
   }
 }
 
@@ -83,7 +84,7 @@ export class FolderStore implements Store {
       failed: (cause) => this.#fail(cause),
     })
     this.#requireLog()
-    this.#tables.catchUp(this.#changesAfter(this.#tables.progress.commit))
+    this.#catchUp()
     this.addresses = this.#tables.addresses
     const { checkpoint, trim } = this.#tables.progress
     this.#positions = { checkpoint, trim, logEnd: Math.max(checkpoint, this.#endOfUpdates()) }
@@ -127,8 +128,10 @@ export class FolderStore implements Store {
     await this.#work
     await this.#tables.close()
     clearTimeout(this.#deadline)
+    // After a failure a write may still be under way.
+    if (this.#failure !== undefined) return
     await this.#log.close()
-    if (this.#failure === undefined) await this.#folder.release({ orderly: true })
+    await this.#folder.release({ orderly: true })
   }
 
   async #drain(): Promise<void> {
@@ -149,9 +152,8 @@ export class FolderStore implements Store {
     await this.#tables.room()
     if (this.#failure !== undefined) throw this.#failure
     const commit = await this.#inTime(async () => {
-      const isFirst = this.#log.isEmpty
       const number = await this.#log.append(lines, ends)
-      if (isFirst) await this.#tables.noteLog()
+      if (!this.#tables.isLogNoted) await this.#tables.noteLog()
       return number
     })
     if (changes !== undefined) this.#tables.take({ ...changes, commit })
@@ -187,12 +189,7 @@ export class FolderStore implements Store {
 
   #failureOf(cause: unknown): StorageError {
     if (cause instanceof StorageError) return cause
-    const error = cause as Error
-    return new StorageError(
-      `${this.#folder.path} cannot be written (${error.message}): its disk may be full or broken; ` +
-        'make room on it or replace it, and start the server again',
-      { cause: error },
-    )
+    return unwritable(this.#folder.path, cause)
   }
 
   /** @throws StorageError where the log and the tables are not of one store at one time. */
@@ -200,12 +197,20 @@ export class FolderStore implements Store {
     const { path } = this.#folder
     const { progress } = this.#tables
     if (this.#log.isEmpty) {
-      if (this.#tables.isLogNoted) throw damaged(path, 'its log is missing')
+      if (this.#tables.isLogNoted || progress.commit > 0) throw damaged(path, 'its log is missing')
       return
     }
     if (this.#log.last < progress.commit) throw damaged(path, 'its log ends before its state')
     const isThere = this.#log.first <= progress.commit + 1 && this.#log.firstPosition <= logStart(progress)
     if (!isThere) throw damaged(path, 'the beginning of its log is missing')
+  }
+
+  #catchUp(): void {
+    try {
+      this.#tables.catchUp(this.#changesAfter(this.#tables.progress.commit))
+    } catch (cause) {
+      throw this.#failureOf(cause)
+    }
   }
 
   *#changesAfter(commit: number): Generator<CommittedChanges, void, undefined> {
@@ -287,5 +292,9 @@ type LogItem = Recovered['log'] extends Iterable<infer Item> ? Item : never
 function unreadable(path: string, cause: unknown): StorageError {
   if (cause instanceof StorageError) return cause
   const reason = cause instanceof Error ? cause.message : String(cause)
+  // The system names its errors; the library, which finds a file garbled, numbers them.
+  if (typeof (cause as NodeJS.ErrnoException).code === 'string') {
+    return new StorageError(`${path} cannot be read (${reason}): its disk may be broken`, { cause })
+  }
   return damaged(path, `it cannot be read (${reason})`, cause)
 }

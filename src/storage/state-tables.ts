@@ -4,7 +4,7 @@ import type { Database } from 'lmdb'
 import { isKey, isName, isOrigin } from '../protocol/wire-forms.ts'
 import type { Recovered } from '../replica/recovered.ts'
 import { pageBytes } from './data-file.ts'
-import { damaged, lost } from './folder-errors.ts'
+import { damaged, lost, unwritable } from './folder-errors.ts'
 import { bytesOf, parsed, type Bytes, type LmdbFolder } from './lmdb-folder.ts'
 import {
   recordKinds,
@@ -54,6 +54,7 @@ export class StateTables {
   /** Changes whose transaction has not begun, in order. */
   #queue: QueuedChanges[] = []
   #queuedBytes = 0
+  #isLogNoted: boolean
   /** Settles, without fail, when nothing is queued or under way. */
   #work: Promise<void> | undefined
   #room: (() => void) | undefined
@@ -82,20 +83,21 @@ export class StateTables {
     const { path, meta, state, staged } = folder
     const progress = meta.get('progress')
     this.#progress = progress === undefined ? noProgress : progressOf(path, parsed(path, progress))
+    this.#isLogNoted = meta.get('log') !== undefined
     for (const database of [state, staged]) this.#requireKnownKinds(database)
   }
 
   get progress(): TableProgress {
     return this.#progress
   }
-  /** Whether there has been a log. */
+  /** Whether it has been noted that there is a log, so that one that is missing is missed. */
   get isLogNoted(): boolean {
-    return this.#folder.meta.get('log') !== undefined
+    return this.#isLogNoted
   }
 
-  /** Notes that there is a log, so that one that is missing is missed. */
   async noteLog(): Promise<void> {
     await this.#folder.meta.put('log', bytesOf('begun'))
+    this.#isLogNoted = true
   }
 
   get addresses(): readonly KnownServer[] {
@@ -261,14 +263,20 @@ export class StateTables {
   }
 
   #writeSync(commits: readonly CommittedChanges[]): void {
+    this.#requireFile()
     const operations = this.#operationsOf(commits)
-    this.#folder.root.transactionSync(() => {
-      for (const { kind, database, key, value } of operations) {
-        if (kind === 'clear') database.clearSync()
-        else if (kind === 'put') database.putSync(key, value)
-        else database.removeSync(key)
-      }
-    })
+    this.#folder.file.reserveSync(this.#requireRoom(operations))
+    try {
+      this.#folder.root.transactionSync(() => {
+        for (const { kind, database, key, value } of operations) {
+          if (kind === 'clear') database.clearSync()
+          else if (kind === 'put') database.putSync(key, value)
+          else database.removeSync(key)
+        }
+      })
+    } catch (cause) {
+      throw unwritable(this.#folder.path, cause, true)
+    }
   }
 
   /** @throws StorageError where somebody has laid hands on the file: see {@link DataFile}. */
@@ -279,6 +287,11 @@ export class StateTables {
 
   /** Fails before the disk is full; see {@link DataFile}. What is durable is safe either way. */
   async #makeRoom(operations: readonly Operation[]): Promise<void> {
+    await this.#folder.file.reserve(this.#requireRoom(operations))
+  }
+
+  /** @returns how many bytes are needed. @throws Error where there are not so many. */
+  #requireRoom(operations: readonly Operation[]): number {
     const { file, freeBytes } = this.#folder
     const needed = bytesNeeded(operations, file.pages)
     const free = freeBytes()
@@ -286,7 +299,7 @@ export class StateTables {
       const [left, wanted] = [Math.floor(free / mebi), Math.ceil((needed + roomBytesMin) / mebi)]
       throw new Error(`its disk has ${left} MiB left and ${wanted} MiB are needed`)
     }
-    await file.reserve(needed)
+    return needed
   }
 
   /** What is to be written for these commits, of which only the last may install. */

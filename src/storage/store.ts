@@ -92,9 +92,18 @@ export class StorageError extends Error {
   override readonly name = 'StorageError'
   /** Whether somebody has taken away what had been stored, so that even what is durable may be gone. */
   readonly isLoss: boolean
+  /** Whether a write has failed in the midst of it, after which not even closing is safe. */
+  readonly isBroken: boolean
 
-  constructor(message: string, options: { readonly cause?: unknown; readonly isLoss?: boolean } = {}) {
+  constructor(message: string, options: StorageErrorOptions = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })
     this.isLoss = options.isLoss === true
+    this.isBroken = options.isBroken === true
   }
+}
+
+interface StorageErrorOptions {
+  readonly cause?: unknown
+  readonly isLoss?: boolean
+  readonly isBroken?: boolean
 }

@@ -292,6 +292,21 @@ describe('R8: a peer that sends more than its window', () => {
   })
 })
 
+describe('a part of a snapshot that has nothing to store (R6)', () => {
+  it('lets nothing overtake the commit under way', async () => {
+    const stage = new LoopStage({ mode: 'sync' })
+    stage.push('write a')
+    stage.turn()
+    stage.push('records x', 0)
+    stage.push('ask')
+    stage.turn()
+    expect(stage.released).toEqual([])
+    await stage.diskWrites()
+    expect(stage.released).toEqual(['write a', 'records x', 'ask'])
+    expect(stage.batches).toHaveLength(1)
+  })
+})
+
 describe('a commit for which nobody waits (R6)', () => {
   it('waits a little for more to share it', async () => {
     const stage = new LoopStage({ mode: 'sync', gathers: true })

@@ -99,7 +99,7 @@ describe('a folder', () => {
   /** Adds a commit to the log that no store would. */
   async function addToLog(...lines: readonly string[]): Promise<void> {
     const log = new CommitLog({ folder, path: folder })
-    await log.append(lines, { start: 1, end: 1 })
+    await log.append(lines, { start: 0, end: 0 })
     await log.close()
   }
 
@@ -190,6 +190,33 @@ describe('a folder', () => {
         'is damaged: its data.mdb is no database, or not one of its own; restore the folder from a copy',
       )
     }
+  })
+
+  it('R6: whose log is gone is refused, also where a crash came before its first commit was acknowledged', async () => {
+    await (await openedWith()).close()
+    // As far as the process has come when it ends in the midst of its first commit: nothing notes that there is a log.
+    await addToLog('[0]')
+    await (await openedWith(appending(1))).close()
+    for (const name of await readdir(folder)) if (isLogFile(name)) unlinkSync(join(folder, name))
+    expect(await refusal()).toContain('is damaged: its log is missing')
+  })
+
+  it('R6: that lacks the room to catch up with its log says so, and starts when there is some', async () => {
+    const store = await openedWith(appending(0))
+    const keys = [recordOf('x', 1)]
+    await store.commit({ state: recordsOf({ keys }) })
+    await store.close()
+    const root = open({ path: folder, noSubdir: false, overlappingSync: false })
+    await root.openDB<Buffer, string>('meta', { encoding: 'binary' }).remove('progress')
+    await root.close()
+    const opened = await openLmdbFolder({ folder, server: '1' })
+    expect(() => new FolderStore({ ...opened, freeBytes: () => 0 })).toThrow(
+      /cannot be written \(its disk has 0 MiB left.*\): its disk may be full or broken; make room/,
+    )
+    await opened.release({ orderly: true })
+    const again = await openedWith()
+    expect([...again.recover().keys]).toEqual(keys)
+    await again.close()
   })
 
   it('whose data has been cut off is refused before anything in it is read', async () => {
