@@ -311,7 +311,8 @@ describe('a slow watcher (R11)', () => {
           else if (opened.length < 3) open()
         }
         mesh.settle()
-        for (let count = 0; count <= commands.length; count++) {
+        // Two updates a step, and three watches may have all of them to read.
+        for (let count = 0; count <= 3 * (commands.length + 1); count++) {
           mesh.step('1', { kind: 'clientDrained', client: 1 })
         }
         const surviving = new Set(
