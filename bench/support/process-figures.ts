@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
-/** `mappedBytes` is the part of its files that is mapped, which the system can take back. */
+/** `ownBytes` is what the system cannot take back: without the files that are mapped. */
 export interface Memory {
   readonly residentBytes: number
-  readonly mappedBytes: number
+  readonly ownBytes: number
 }
 
 /** What a process has in RAM, in bytes. */
@@ -13,10 +13,11 @@ export function memoryOf(pid: number): Memory {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
     const of = (name: string): number =>
       1024 * Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1])
-    return { residentBytes: of('VmRSS'), mappedBytes: of('RssFile') }
+    return { residentBytes: of('VmRSS'), ownBytes: of('VmRSS') - of('RssFile') }
   } catch {
     const kibibytes = execFileSync('ps', ['-o', 'rss=', '-p', `${pid}`], { encoding: 'utf8' })
-    return { residentBytes: 1024 * Number(kibibytes), mappedBytes: 0 }
+    const residentBytes = 1024 * Number(kibibytes)
+    return { residentBytes, ownBytes: residentBytes }
   }
 }
 

@@ -33,8 +33,7 @@ async function costOf(count: number, { durations }: TrialOptions): Promise<Figur
     let ownBytes = 0
     for (const server of mesh.servers) {
       heapBytes += (await server.probe('collected')).heapBytes
-      const { residentBytes, mappedBytes } = server.memory()
-      ownBytes += residentBytes - mappedBytes
+      ownBytes += server.memory().ownBytes
     }
     return { heapBytes, ownBytes }
   }

@@ -77,6 +77,6 @@ async function overwrite({ load, durations: { measureMs } }: TrialOptions): Prom
 
 async function sampleOf(server: CompiledServer): Promise<Sample> {
   const { heapBytes: heap } = await server.probe('collected')
-  const { residentBytes, mappedBytes } = server.memory()
-  return { resident: residentBytes, own: residentBytes - mappedBytes, heap, disk: server.diskBytes() }
+  const { residentBytes: resident, ownBytes: own } = server.memory()
+  return { resident, own, heap, disk: server.diskBytes() }
 }

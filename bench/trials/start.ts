@@ -104,8 +104,7 @@ function figuresOf(started: {
   readonly tookMs: number
 }): Figures {
   const { pid, folder, keys, tookMs } = started
-  const { residentBytes, mappedBytes } = memoryOf(pid)
-  const ownBytes = residentBytes - mappedBytes
+  const { residentBytes, ownBytes } = memoryOf(pid)
   return {
     'answers after ms': tookMs,
     'processor ms': 1_000 * processorSecondsOf(pid),

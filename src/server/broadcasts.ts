@@ -29,7 +29,7 @@ export class Broadcasts {
     const [first = 0] = clients
     lines.add(encodeNotification({ client: first, watch, ...push }))
     for (const client of lines.apart) this.#listenerOf(client)?.notify({ client, watch, ...push })
-    if (lines.length > heldLengthMax) this.#end(clients)
+    if (lines.length > heldLengthMax) this.#end(clients, lines)
   }
 
   /** The turn is over: all who were told may take it. */
@@ -48,9 +48,8 @@ export class Broadcasts {
   }
 
   /** So much is not held back for the sake of one write. */
-  #end(clients: readonly ClientId[]): void {
-    const lines = this.#lines.get(clients)
-    if (lines !== undefined) lines.isOver = true
+  #end(clients: readonly ClientId[], lines: SharedLines): void {
+    lines.isOver = true
     this.#lines.delete(clients)
     for (const client of clients) this.#listenerOf(client)?.flush()
   }

@@ -1,11 +1,24 @@
-import { closeSync, constants, fdatasync, fsyncSync, openSync, readdirSync, readFileSync } from 'node:fs'
-import { rmSync, statSync, write, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  write,
+  writeSync,
+} from 'node:fs'
 import { open, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { damaged, lost } from './folder-errors.ts'
 import {
   isZeros,
+  lowBits,
   markerBytes,
   partBytesMax,
   placesFrom,
@@ -265,8 +278,7 @@ export class CommitLog {
     const path = join(this.#path, nameOf(index))
     const { size, ino } = statSync(path)
     const made = { index, path, bytes: size, inode: ino }
-    const content = readFileSync(path)
-    const head = recordAt(content, 0)
+    const head = recordAt(beginningOf(path), 0)
     if (head.kind === 'whole' && !isAhead) {
       const read = headIn(head.text)
       if (read === undefined || read.file !== index)
@@ -277,7 +289,9 @@ export class CommitLog {
     }
     // It was made ahead, and a crash may have left a part of its head.
     const isUnused =
-      size > fileHeadBytesMax && head.kind !== 'damaged' && isZeros(content, fileHeadBytesMax, size)
+      size > fileHeadBytesMax &&
+      head.kind !== 'damaged' &&
+      isZeros(readFileSync(path), fileHeadBytesMax, size)
     if (!isUnused) throw this.#damaged(`its ${nameOf(index)} makes no sense`)
     // One is enough; another is left where a crash came while a commit of several files was removed.
     if (isAhead) {
@@ -307,13 +321,13 @@ export class CommitLog {
     for (; next.done !== true; next = records.next()) {
       const { record, place } = next.value
       // The rest of a commit that began in a file that has been let go.
-      if (!hasBegun && !record.isFirst && record.commit === low(number - 1)) continue
+      if (!hasBegun && !record.isFirst && record.commit === lowBits(number - 1)) continue
       hasBegun = true
       if (place.file !== file) {
         file = place.file
         if (file.commit !== (begin === undefined ? number : number + 1)) throw this.#damaged(commitsMissing)
       }
-      if (record.commit !== low(number) || record.isFirst !== (begin === undefined)) {
+      if (record.commit !== lowBits(number) || record.isFirst !== (begin === undefined)) {
         throw this.#damaged(commitsMissing)
       }
       begin ??= place
@@ -321,7 +335,7 @@ export class CommitLog {
       number++
       begin = undefined
     }
-    this.#requireNothingBehind(next.value, low(number))
+    this.#requireNothingBehind(next.value, lowBits(number))
     this.#last = number - 1
     return begin ?? next.value
   }
@@ -425,11 +439,6 @@ function nameOf(index: number): string {
   return `${namePrefix}${String(index).padStart(12, '0')}`
 }
 
-/** What a record says of the number of its commit. */
-function low(commit: number): number {
-  return commit % 2 ** 32
-}
-
 function isMarker({ text, isFirst, isLast }: WholeRecord): boolean {
   return text.length === 0 && !isFirst && !isLast
 }
@@ -481,6 +490,17 @@ function* partsOf(lines: Iterable<string>): Generator<{ readonly text: Buffer; r
     }
   }
   yield { text: before ?? nothing, isLast: true }
+}
+
+/** As much of a file as its head can take. */
+function beginningOf(path: string): Buffer {
+  const beginning = Buffer.alloc(fileHeadBytesMax)
+  const descriptor = openSync(path, 'r')
+  try {
+    return beginning.subarray(0, readSync(descriptor, beginning, 0, fileHeadBytesMax, 0))
+  } finally {
+    closeSync(descriptor)
+  }
 }
 
 /** From the end to the start, so that as long as anything is there, its beginning is. */

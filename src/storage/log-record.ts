@@ -51,15 +51,20 @@ export function putRecord(into: Buffer, start: number, text: Buffer, place: Reco
   into[body + text.length] = lineFeed
   const flags = (place.isLast ? lastFlag : 0) + (place.isFirst ? firstFlag : 0)
   into.writeUInt32LE(flags + length, start)
-  into.writeUInt32LE(place.commit % 2 ** 32, start + 4)
+  into.writeUInt32LE(lowBits(place.commit), start + 4)
   into.writeUInt32LE(crc32(into.subarray(body, body + length)), start + 8)
   into.writeUInt32LE(crc32(into.subarray(start, start + 12)), start + 12)
   return start + recordBytes(text.length)
 }
 
+/** What a record says of the number of its commit. */
+export function lowBits(commit: number): number {
+  return commit % 2 ** 32
+}
+
 export interface WholeRecord {
   readonly kind: 'whole'
-  /** The lowest 32 bits of its commit's number. */
+  /** The {@link lowBits} of its commit's number. */
   readonly commit: number
   readonly isFirst: boolean
   readonly isLast: boolean
@@ -102,7 +107,7 @@ export function* placesFrom(start: number, end: number): Generator<number, void,
   for (let place = alignedUp(start); place + headBytes < end; place += alignment) yield place
 }
 
-export function isHeadWhole(bytes: Buffer, start: number): boolean {
+function isHeadWhole(bytes: Buffer, start: number): boolean {
   return crc32(bytes.subarray(start, start + 12)) === bytes.readUInt32LE(start + 12)
 }
 

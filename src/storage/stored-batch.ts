@@ -109,12 +109,10 @@ export async function linesOf(
   batch: TakenBatch,
 ): Promise<{ readonly lines: readonly string[]; readonly changes: TableChanges | undefined }> {
   const lines: string[] = []
-  let start = performance.now()
+  const pace = new Pace()
   for (const line of updateLines(batch.log)) {
     lines.push(line)
-    if (performance.now() - start < turnMsMax) continue
-    await nextTurn()
-    start = performance.now()
+    if (pace.isOver) await pace.nextTurn()
   }
   const { progress, unstage, addresses } = batch
   const gathered = async (
@@ -136,9 +134,7 @@ export async function linesOf(
       length += text.length
       if (length < lineLengthMin) continue
       endLine()
-      if (performance.now() - start < turnMsMax) continue
-      await nextTurn()
-      start = performance.now()
+      if (pace.isOver) await pace.nextTurn()
     }
     endLine()
     return all
@@ -232,5 +228,19 @@ const nameBytesMax = 1_900
 
 /** A line is ended when it is so long, so that it is read in a moment. */
 const lineLengthMin = 64 << 10
+
+/** Long work in turns that are short enough for the process to keep up with its sockets. */
+class Pace {
+  #start = performance.now()
+
+  get isOver(): boolean {
+    return performance.now() - this.#start >= turnMsMax
+  }
+
+  async nextTurn(): Promise<void> {
+    await nextTurn()
+    this.#start = performance.now()
+  }
+}
 
 const turnMsMax = 5
