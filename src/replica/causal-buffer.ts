@@ -1,5 +1,6 @@
 import type { Update } from './update.ts'
-import type { Origin, ServerId, Timestamp, Version } from './version.ts'
+import { VersionMap } from './version-map.ts'
+import type { ServerId, Version } from './version.ts'
 
 /** An update that has arrived and is not yet allowed to apply (R3). */
 export interface WaitingUpdate {
@@ -30,13 +31,12 @@ export interface WaitingUpdate {
  * Invariant: every update in `#byVersion` is either in exactly one list of `#byMissing` or in `#woken`.
  */
 export class CausalBuffer {
-  readonly #byVersion = new Map<Origin, Map<Timestamp, WaitingUpdate>>()
-  readonly #byMissing = new Map<Origin, Map<Timestamp, WaitingUpdate[]>>()
+  readonly #byVersion = new VersionMap<WaitingUpdate>()
+  readonly #byMissing = new VersionMap<WaitingUpdate[]>()
   /** Consumed from `#wokenNext` on, and cut off when it is empty: a shift for each would be quadratic. */
   readonly #woken: WaitingUpdate[] = []
   #wokenNext = 0
   readonly #limits: BufferLimits
-  #size = 0
   #bytes = 0
 
   constructor(limits: BufferLimits) {
@@ -44,7 +44,7 @@ export class CausalBuffer {
   }
 
   get size(): number {
-    return this.#size
+    return this.#byVersion.size
   }
 
   get bytes(): number {
@@ -52,11 +52,11 @@ export class CausalBuffer {
   }
 
   find(version: Version): WaitingUpdate | undefined {
-    return this.#byVersion.get(version.origin)?.get(version.timestamp)
+    return this.#byVersion.get(version)
   }
 
   hasRoomFor(bytes: number): boolean {
-    return this.#size < this.#limits.updatesMax && this.#bytes + bytes <= this.#limits.bytesMax
+    return this.size < this.#limits.updatesMax && this.#bytes + bytes <= this.#limits.bytesMax
   }
 
   get wokenCount(): number {
@@ -65,24 +65,19 @@ export class CausalBuffer {
 
   /** Adds an update that is not in the buffer, to be woken by `missing`; the caller has asked for room. */
   add(waiting: WaitingUpdate, missing: Version): void {
-    const { origin, timestamp } = waiting.update
     waiting.waitsFor = missing
-    innerOf(this.#byVersion, origin).set(timestamp, waiting)
-    const lists = innerOf(this.#byMissing, missing.origin)
-    const list = lists.get(missing.timestamp)
-    if (list === undefined) lists.set(missing.timestamp, [waiting])
+    this.#byVersion.set(waiting.update, waiting)
+    const list = this.#byMissing.get(missing)
+    if (list === undefined) this.#byMissing.set(missing, [waiting])
     else list.push(waiting)
-    this.#size++
     this.#bytes += waiting.bytes
   }
 
   /** Queues the updates that waited for `version`, in the order of their arrival at it. */
   wake(version: Version): void {
-    const lists = this.#byMissing.get(version.origin)
-    const list = lists?.get(version.timestamp)
-    if (lists === undefined || list === undefined) return
-    lists.delete(version.timestamp)
-    if (lists.size === 0) this.#byMissing.delete(version.origin)
+    const list = this.#byMissing.get(version)
+    if (list === undefined) return
+    this.#byMissing.delete(version)
     for (const waiting of list) this.#woken.push(waiting)
   }
 
@@ -101,34 +96,28 @@ export class CausalBuffer {
 
   /** The updates that wait for a version. */
   waitersOf(version: Version): readonly WaitingUpdate[] {
-    return this.#byMissing.get(version.origin)?.get(version.timestamp) ?? []
+    return this.#byMissing.get(version) ?? []
   }
 
   /** Takes out updates that still wait; all at once, so that those that share a cause are not each searched for. */
   removeAll(removed: ReadonlySet<WaitingUpdate>): void {
-    const causes = new Map<Origin, Set<Timestamp>>()
+    const causes = new VersionMap<Version>()
     for (const { update, waitsFor } of removed) {
       if (waitsFor === undefined) continue
-      const timestamps = causes.get(waitsFor.origin)
-      if (timestamps === undefined) causes.set(waitsFor.origin, new Set([waitsFor.timestamp]))
-      else timestamps.add(waitsFor.timestamp)
+      causes.set(waitsFor, waitsFor)
       const waiting = this.find(update)
       if (waiting !== undefined) this.#forget(waiting)
     }
-    for (const [origin, timestamps] of causes) {
-      const lists = this.#byMissing.get(origin)
-      for (const timestamp of timestamps) {
-        const kept = lists?.get(timestamp)?.filter((waiting) => !removed.has(waiting)) ?? []
-        if (kept.length > 0) lists?.set(timestamp, kept)
-        else lists?.delete(timestamp)
-      }
-      if (lists?.size === 0) this.#byMissing.delete(origin)
+    for (const cause of causes.values()) {
+      const kept = this.waitersOf(cause).filter((waiting) => !removed.has(waiting))
+      if (kept.length > 0) this.#byMissing.set(cause, kept)
+      else this.#byMissing.delete(cause)
     }
   }
 
-  /** All waiting updates, by origin and then in the order of their arrival. */
-  *[Symbol.iterator](): Generator<WaitingUpdate, void, undefined> {
-    for (const ofOrigin of this.#byVersion.values()) yield* ofOrigin.values()
+  /** All waiting updates. */
+  [Symbol.iterator](): Generator<WaitingUpdate, void, undefined> {
+    return this.#byVersion.values()
   }
 
   /** The `count` updates that arrived first, the oldest first; sorting leaves those of one moment as they lie. */
@@ -147,12 +136,7 @@ export class CausalBuffer {
   }
 
   #forget(waiting: WaitingUpdate): void {
-    const { origin, timestamp } = waiting.update
-    const ofOrigin = this.#byVersion.get(origin)
-    if (ofOrigin?.delete(timestamp) !== true) return
-    if (ofOrigin.size === 0) this.#byVersion.delete(origin)
-    this.#size--
-    this.#bytes -= waiting.bytes
+    if (this.#byVersion.delete(waiting.update)) this.#bytes -= waiting.bytes
   }
 }
 
@@ -163,13 +147,4 @@ export interface BufferLimits {
 
 function byAge(a: WaitingUpdate, b: WaitingUpdate): number {
   return a.sinceMs - b.sinceMs
-}
-
-function innerOf<Item>(outer: Map<Origin, Map<Timestamp, Item>>, origin: Origin): Map<Timestamp, Item> {
-  let inner = outer.get(origin)
-  if (inner === undefined) {
-    inner = new Map()
-    outer.set(origin, inner)
-  }
-  return inner
 }

@@ -1,7 +1,8 @@
 import { SortedKeys } from './sorted-keys.ts'
 import { AppliedVersion, SurvivingUpdates } from './surviving-updates.ts'
 import type { JsonValue, Write } from './update.ts'
-import { compareVersions, type Origin, type Timestamp, type Version } from './version.ts'
+import { VersionMap } from './version-map.ts'
+import { compareVersions, type Version } from './version.ts'
 
 /** A version of a key that no other version of that key has causally overwritten (R5). */
 export interface Sibling {
@@ -139,8 +140,7 @@ export class KeySpace {
 export class Restoration {
   readonly #survivors: SurvivingUpdates
   readonly #hold: (key: string, siblings: HeldSiblings) => void
-  /** By origin and timestamp: a key of both in one would be a million strings. */
-  readonly #versions = new Map<Origin, Map<Timestamp, AppliedVersion>>()
+  readonly #versions = new VersionMap<AppliedVersion>()
 
   /** Made by {@link KeySpace.restoration}. */
   constructor(survivors: SurvivingUpdates, hold: (key: string, siblings: HeldSiblings) => void) {
@@ -151,11 +151,13 @@ export class Restoration {
 
   /** Sets the siblings of a key that has none yet, the winner first. To be called for all keys before the log. */
   restore(key: string, siblings: Siblings): void {
-    const held = siblings.map((sibling) => ({
-      ...sibling,
-      version: this.locate(sibling.version, unknownPosition),
-    }))
-    this.#hold(key, held as unknown as HeldSiblings)
+    const [first, ...others] = siblings.map(({ version, value, deleted }): HeldSibling => {
+      const located = this.locate(version, unknownPosition)
+      return deleted === true
+        ? { version: located, deleted }
+        : { version: located, value: value as JsonValue }
+    })
+    this.#hold(key, [first as HeldSibling, ...others])
   }
 
   /**
@@ -163,15 +165,10 @@ export class Restoration {
    * or not: only the log knows the positions.
    */
   locate(version: Version, position: number): AppliedVersion {
-    let versions = this.#versions.get(version.origin)
-    if (versions === undefined) {
-      versions = new Map()
-      this.#versions.set(version.origin, versions)
-    }
-    let located = versions.get(version.timestamp)
+    let located = this.#versions.get(version)
     if (located === undefined) {
       located = new AppliedVersion(version, position)
-      versions.set(version.timestamp, located)
+      this.#versions.set(version, located)
     } else if (position > located.position) {
       located.moveTo(position)
     }
@@ -180,11 +177,7 @@ export class Restoration {
 
   /** @param gaplessFrom the position from which on the log has all updates; see {@link SurvivingUpdates.order}. */
   finish(gaplessFrom: number): void {
-    this.#survivors.order(this.#located(), gaplessFrom)
-  }
-
-  *#located(): Generator<AppliedVersion, void, undefined> {
-    for (const versions of this.#versions.values()) yield* versions.values()
+    this.#survivors.order(this.#versions.values(), gaplessFrom)
   }
 }
 

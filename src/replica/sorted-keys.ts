@@ -11,12 +11,14 @@ export class SortedKeys {
 
   /** Adds a key that is not yet in the set. */
   add(key: string): void {
-    const blockIndex = this.#blockFor(key)
+    const last = this.#blocks.length - 1
+    // Keys that come in order, as those from a disk do, are looked for at the end first.
+    const blockIndex = (this.#blocks[last]?.[0] ?? '') <= key ? last : this.#blockFor(key)
     const block = this.#blocks[blockIndex] ?? []
     const index = firstAtLeast(block, key)
     if (index === block.length) {
-      // Keys that come in order, as those from a disk do, fill one block after the other.
-      if (block.length === blockLengthMax && blockIndex === this.#blocks.length - 1) this.#blocks.push([key])
+      // And fill one block after the other.
+      if (block.length === blockLengthMax && blockIndex === last) this.#blocks.push([key])
       else block.push(key)
     } else block.splice(index, 0, key)
     if (block.length > blockLengthMax) {

@@ -25,8 +25,11 @@ export type Follower = Output | (() => void)
  * `async` lets followers go at once, and commits in the background. That is bounded: as long as the oldest of what
  * is not durable is older, or all of it larger, than a crash may cost, followers wait as with `sync`.
  *
- * A commit for which nobody waits (no client, no watcher, no peer) waits itself a little for more to share it: that of a
- * server to which others send what they take. Its disk then does not keep theirs, or its own clients, from theirs.
+ * A commit costs much the same whatever is in it, so one that would be small waits a little for more to share it. One for
+ * which nobody waits (no client, no watcher, no peer) is that of a server to which others send what they take: its disk
+ * then does not keep theirs, or its own clients, from theirs. And whoever has just been answered may ask again at once:
+ * so one that somebody waits for is put off, for less time than it takes, until half as much is in it as had not left
+ * when the one before ended. One client that asks one thing at a time never waits for that.
  *
  * A commit that fails has failed for good: nothing leaves after it, and the process has to end.
  */
@@ -49,6 +52,9 @@ export class GroupCommit {
   #waiting = 0
   #unsavedBytes = 0
   #isFinishing = false
+  /** How many that somebody waits for had not left when the last commit ended, its own among them; and when that was. */
+  #expected = 0
+  #endedMs = 0
   /** Whether {@link begin} is to be called when the time to gather is over. */
   #isGathering = false
   #hasFailed = false
@@ -98,7 +104,7 @@ export class GroupCommit {
     for (const item of stage) this.#stage(item)
     // What is taken in of a snapshot goes on behind it.
     const last = this.#gathered.at(-1)
-    if (stage.length > 0 && last !== undefined) last.isAwaited = true
+    if (stage.length > 0 && last !== undefined) last.isUrgent = true
   }
 
   /**
@@ -111,7 +117,7 @@ export class GroupCommit {
     if (batch === undefined || isHousekeeping(batch)) return false
     if (this.#mode === 'async' && this.#waiting === 0 && !this.#isOverdue()) return false
     batch.followers.push(follower)
-    if (isAwaited(follower)) batch.isAwaited = true
+    if (isAwaited(follower)) batch.awaited++
     this.#waiting++
     return true
   }
@@ -137,8 +143,9 @@ export class GroupCommit {
     const [batch, ...others] = this.#gathered
     if (this.#later === undefined || this.#isFinishing || batch === undefined || others.length > 0)
       return false
-    const leftMs = batch.sinceMs + gatherMs - this.#now()
-    if (batch.isAwaited || batch.bytes > gatheredBytesMax || leftMs <= 0) return false
+    if (batch.isUrgent || batch.bytes > gatheredBytesMax) return false
+    const leftMs = this.#gathersUntilMs(batch) - this.#now()
+    if (leftMs <= 0) return false
     if (!this.#isGathering) {
       this.#isGathering = true
       this.#later(leftMs, () => {
@@ -147,6 +154,11 @@ export class GroupCommit {
       })
     }
     return true
+  }
+
+  #gathersUntilMs(batch: Batch): number {
+    if (batch.awaited === 0) return batch.sinceMs + gatherMs
+    return 2 * batch.awaited < this.#expected ? this.#endedMs + shareMs : 0
   }
 
   /** Stores all that has been taken. @returns when it is durable, or when a commit has failed. */
@@ -169,6 +181,8 @@ export class GroupCommit {
     this.#underWay = undefined
     this.#waiting -= batch.followers.length
     this.#unsavedBytes -= batch.bytes
+    this.#expected = batch.awaited + (this.#gathered[0]?.awaited ?? 0)
+    this.#endedMs = this.#now()
     // The disk works on while the answers are put into words.
     this.begin()
     this.#durable(batch.followers)
@@ -269,8 +283,10 @@ interface Batch {
   staged: StagedRecords | undefined
   install: StoreBatch['install']
   readonly followers: Follower[]
-  /** Whether anybody outside waits for what follows it, or a snapshot that is being taken in goes on behind it. */
-  isAwaited: boolean
+  /** How many of those somebody outside waits for. */
+  awaited: number
+  /** A snapshot that is being taken in goes on behind it. */
+  isUrgent: boolean
   /** Of the log and of what is staged. */
   bytes: number
   stagedBytes: number
@@ -285,7 +301,8 @@ function emptyBatch(nowMs: number): Batch {
     staged: undefined,
     install: undefined,
     followers: [],
-    isAwaited: false,
+    awaited: 0,
+    isUrgent: false,
     bytes: 0,
     stagedBytes: 0,
     sinceMs: nowMs,
@@ -323,6 +340,9 @@ function isHousekeeping(batch: Batch): boolean {
  */
 const gatherMs = 5
 const gatheredBytesMax = 1 << 20
+
+/** For how long, in milliseconds, one waits for more that somebody waits for: about what a commit takes. */
+const shareMs = 1
 
 /** What one commit holds of a snapshot: encoded in about ten milliseconds. */
 const stagedBytesMax = 4 << 20

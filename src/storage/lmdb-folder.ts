@@ -36,8 +36,9 @@ export interface LmdbFolder {
   readonly root: RootDatabase<Bytes, string>
   /** `folder`: the format and the server id. `owner`: the process that has it. The rest is the store's. */
   readonly meta: Database<Bytes, string>
-  readonly state: Database<Bytes, Bytes>
-  readonly staged: Database<Bytes, Bytes>
+  /** Text under names. A name that is no text is read as one that nothing has, {@link unreadableName} after its first letter. */
+  readonly state: Database<string, string>
+  readonly staged: Database<string, string>
   readonly file: DataFile
   /** What its disk has left for this user, in bytes; Infinity where the system does not say. */
   readonly freeBytes: () => number
@@ -165,8 +166,8 @@ function takeFolder(opening: Opening): LmdbFolder {
   }
 
   const meta = root.openDB<Bytes, string>('meta', { encoding: 'binary' })
-  const state = root.openDB<Bytes, Bytes>('state', { encoding: 'binary', keyEncoding: 'binary' })
-  const staged = root.openDB<Bytes, Bytes>('staged', { encoding: 'binary', keyEncoding: 'binary' })
+  const state = root.openDB<string, string>('state', textOptions)
+  const staged = root.openDB<string, string>('staged', textOptions)
   const trees = [meta, state, staged].map((database) => database.getStats() as PageCounts)
   checkPages(folder, statSync(join(path, dataFile), { bigint: true }).size, [
     stats.root,
@@ -234,9 +235,9 @@ function checkIdentity(
         'start the release that wrote it, or a newer one',
     )
   }
-  if (format === 1) {
+  if (format === 1 || format === 2) {
     throw new StorageError(
-      `${folder} has format 1, which only trial versions wrote; ` +
+      `${folder} has format ${format}, which only trial versions wrote; ` +
         'move it away and start with none, and the other servers send what they have',
     )
   }
@@ -309,12 +310,66 @@ function inUse(folder: string, pid: number): StorageError {
 export function parsed(folder: string, bytes: Bytes): unknown {
   // Decoding would put another character in the place of what is none.
   if (!isUtf8(bytes)) throw damaged(folder, 'a record in it cannot be read')
+  return parsedText(folder, bytes.toString())
+}
+
+/** @throws StorageError where it is not JSON. */
+export function parsedText(folder: string, text: string): unknown {
   try {
-    return JSON.parse(bytes.toString())
+    return JSON.parse(text)
   } catch (cause) {
     throw damaged(folder, 'a record in it cannot be read', cause)
   }
 }
+
+/**
+ * What a database holds under a name.
+ *
+ * @throws StorageError where it is no text.
+ */
+export function textIn(
+  folder: LmdbFolder,
+  database: Database<string, string>,
+  name: string,
+  text: string,
+): string {
+  // Either it is there, or it stands in the place of what is none.
+  if (text.includes(replacementCharacter) && !isUtf8(database.getBinary(name) ?? nothing)) {
+    throw damaged(folder.path, 'a record in it cannot be read')
+  }
+  return text
+}
+
+/** Names as they are in UTF-8. The library's own strings are something else. */
+const keyEncoder = {
+  writeKey(name: string | Uint8Array, target: Buffer, start: number): number {
+    // The library has a first name of its own, where a range has no start.
+    if (typeof name !== 'string') {
+      target.set(name, start)
+      return start + name.length
+    }
+    // The library then finds more room.
+    if (start + utf8BytesMax * name.length > target.length) throw new RangeError('a name has no room')
+    return start + target.write(name, start)
+  },
+  readKey(source: Buffer, start: number, end: number): string {
+    const name = source.toString('utf8', start, end)
+    const isText = !name.includes(replacementCharacter) || isUtf8(source.subarray(start, end))
+    return isText ? name : name.slice(0, 1) + unreadableName
+  },
+}
+
+/** Its types do not know that one may bring the encoding of names. */
+const textOptions = { encoding: 'string', keyEncoder } as object
+
+/** No text has it: it is half a character. */
+const unreadableName = '\ud800'
+const replacementCharacter = '\ufffd'
+
+/** Of a UTF-16 unit. */
+const utf8BytesMax = 3
+
+const nothing = Buffer.alloc(0)
 
 export function bytesOf(value: unknown): Bytes {
   return Buffer.from(JSON.stringify(value))
@@ -336,7 +391,7 @@ function silenceFailedCommits(root: RootDatabase<Bytes, string>): void {
 }
 
 /** What this release writes. A change that an older release would misread raises it. */
-const formatKnown = 2
+const formatKnown = 3
 
 const dataFile = 'data.mdb'
 const lockFile = 'lock.mdb'

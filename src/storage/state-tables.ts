@@ -1,11 +1,10 @@
-import { isUtf8 } from 'node:buffer'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Database } from 'lmdb'
 import { isKey, isName, isOrigin } from '../protocol/wire-forms.ts'
 import type { Recovered } from '../replica/recovered.ts'
 import { pageBytes } from './data-file.ts'
 import { damaged, lost, unwritable } from './folder-errors.ts'
-import { bytesOf, parsed, type Bytes, type LmdbFolder } from './lmdb-folder.ts'
+import { bytesOf, parsed, parsedText, textIn, type Bytes, type LmdbFolder } from './lmdb-folder.ts'
 import {
   recordKinds,
   type Progress,
@@ -13,7 +12,7 @@ import {
   type TableChanges,
   type TableRecord,
 } from './stored-batch.ts'
-import { isStoredAddresses, isStoredCut, isStoredKey, isStoredSession } from './stored-record.ts'
+import { isStoredAddresses, isStoredCut, isStoredSession, KeyReader } from './stored-record.ts'
 import { StorageError, type KnownServer } from './store.ts'
 
 /** What the tables say of themselves: how far they are. */
@@ -106,16 +105,21 @@ export class StateTables {
     return addresses === undefined ? [] : recordIn(path, addresses, isStoredAddresses)
   }
 
-  keys(): Iterable<Recovered['keys'] extends Iterable<infer Item> ? Item : never> {
-    return this.#stateOf('k', isKey, isStoredKey, (key, stored) => ({ ...stored, key }))
+  keys(): Recovered['keys'] {
+    const reader = new KeyReader()
+    return this.#stateOf('k', isKey, (key, stored) => reader.read(key, stored))
   }
 
-  rows(): Iterable<Recovered['rows'] extends Iterable<infer Item> ? Item : never> {
-    return this.#stateOf('r', isOrigin, isStoredCut, (origin, stored) => ({ origin, known: new Map(stored) }))
+  rows(): Recovered['rows'] {
+    return this.#stateOf('r', isOrigin, (origin, stored) =>
+      isStoredCut(stored) ? { origin, known: new Map(stored) } : undefined,
+    )
   }
 
-  sessions(): Iterable<Recovered['sessions'] extends Iterable<infer Item> ? Item : never> {
-    return this.#stateOf('s', isName, isStoredSession, (session, stored) => ({ ...stored, session }))
+  sessions(): Recovered['sessions'] {
+    return this.#stateOf('s', isName, (session, stored) =>
+      isStoredSession(stored) ? { ...stored, session } : undefined,
+    )
   }
 
   /** Brings the tables up to date at a start, with what a crash has kept from them. */
@@ -154,40 +158,38 @@ export class StateTables {
   }
 
   /** @throws StorageError where there is a record that is of no kind, which nobody would look at. */
-  #requireKnownKinds(database: Database<Bytes, Bytes>): void {
-    let end = 0
-    const firstBytes = [...recordKinds.map((kind) => kind.charCodeAt(0)), 0x100]
-    for (const first of firstBytes) {
-      const until = first > 0xff ? {} : { end: Buffer.of(first) }
-      for (const key of database.getKeys({ start: Buffer.of(end), ...until, limit: 1 })) {
-        throw damaged(this.#folder.path, `a record in it has the name ${JSON.stringify(key.toString())}`)
+  #requireKnownKinds(database: Database<string, string>): void {
+    let start = firstName
+    for (const kind of [...recordKinds, undefined]) {
+      for (const name of database.getKeys({ start, ...(kind && { end: kind }), limit: 1 })) {
+        throw damaged(this.#folder.path, `a record in it has the name ${JSON.stringify(name)}`)
       }
-      end = first + 1
+      if (kind !== undefined) start = endOf(kind)
     }
   }
 
   /** The records of one kind of the state, with what was installed before what it replaces. */
-  *#stateOf<Name extends string, Stored, Item>(
+  *#stateOf<Name extends string, Item>(
     kind: RecordKind,
     isNameOf: (value: unknown) => value is Name,
-    isStored: (value: unknown) => value is Stored,
-    itemOf: (name: Name, stored: Stored) => Item,
+    itemOf: (name: Name, stored: unknown) => Item | undefined,
   ): Generator<Item, void, undefined> {
     const { path, state, staged } = this.#folder
-    const start = Buffer.from(kind)
-    const range = { start, end: Buffer.of((start[0] as number) + 1) }
-    const item = ({ key, value }: Put): Item => {
-      const name = key.toString('utf8', start.length)
-      if (!isUtf8(key) || !isNameOf(name)) throw damaged(path, 'a record in it has no name that could be')
-      return itemOf(name, recordIn(path, value, isStored))
+    const range = { start: kind, end: endOf(kind) }
+    const item = (database: Database<string, string>, { key, value }: Put): Item => {
+      const name = key.slice(kind.length)
+      if (!isNameOf(name)) throw damaged(path, 'a record in it has no name that could be')
+      const found = itemOf(name, parsedText(path, textIn(this.#folder, database, key, value)))
+      if (found === undefined) throw damaged(path, makesNoSense)
+      return found
     }
     if (!this.#progress.isInstalled) {
-      for (const record of state.getRange(range)) yield item(record)
+      for (const record of state.getRange(range)) yield item(state, record)
       return
     }
-    for (const record of staged.getRange(range)) if (record.value.length > 0) yield item(record)
+    for (const record of staged.getRange(range)) if (record.value.length > 0) yield item(staged, record)
     for (const record of state.getRange(range)) {
-      if (!staged.doesExist(record.key)) yield item(record)
+      if (!staged.doesExist(record.key)) yield item(state, record)
     }
   }
 
@@ -310,21 +312,20 @@ export class StateTables {
     if (before.isInstalled) this.#moveInstalled(operations)
     for (const changes of commits) {
       for (const record of changes.state) {
-        const { key, value } = putOf(record)
-        operations.push(replacement(state, { key, value }))
-        if (this.#progress.isInstalled) operations.push(removal(staged, key))
+        const put = putOf(record)
+        operations.push(replacement(state, put))
+        if (this.#progress.isInstalled) operations.push(removal(staged, put.key))
       }
       if (changes.unstage) operations.push({ kind: 'clear', database: staged, key: '', value: nothing })
       for (const record of changes.staged)
         operations.push({ kind: 'put', database: staged, ...putOf(record) })
       this.#progress = { ...this.#progress, ...changes.progress, commit: changes.commit }
       if (changes.addresses !== undefined) {
-        const value = Buffer.from(changes.addresses)
-        operations.push({ kind: 'put', database: meta, key: 'addresses', value })
+        operations.push({ kind: 'put', database: meta, key: 'addresses', value: changes.addresses })
       }
     }
     if (this.#progress !== before) {
-      operations.push({ kind: 'put', database: meta, key: 'progress', value: bytesOf(this.#progress) })
+      operations.push({ kind: 'put', database: meta, key: 'progress', value: JSON.stringify(this.#progress) })
     }
     return operations
   }
@@ -336,7 +337,7 @@ export class StateTables {
   #moveInstalled(operations: Operation[]): void {
     const { state, staged } = this.#folder
     let bytes = 0
-    for (const { key, value } of staged.getRange()) {
+    for (const { key, value } of staged.getRange({ start: firstName })) {
       if (bytes >= movedBytesMax || operations.length >= movedOperationsMax) return
       bytes += key.length + value.length
       operations.push(replacement(state, { key, value }), removal(staged, key))
@@ -391,7 +392,7 @@ function bytesNeeded(operations: readonly Operation[], pages: number): number {
   let bytes = 0
   let clears = 0
   for (const { kind, key, value } of operations) {
-    if (kind === 'put') bytes += value.length + key.length + bytesPerEntry
+    if (kind === 'put') bytes += Buffer.byteLength(value) + Buffer.byteLength(key) + bytesPerEntry
     else if (kind === 'clear') clears++
   }
   const touched = Math.min(operations.length * pagesPerOperation, pages)
@@ -433,31 +434,39 @@ function isPosition(value: unknown): boolean {
 /** @throws StorageError where a record is not what it has to be. */
 function recordIn<Stored>(path: string, bytes: Bytes, isStored: (value: unknown) => value is Stored): Stored {
   const value = parsed(path, bytes)
-  if (!isStored(value)) throw damaged(path, 'a record in it makes no sense')
+  if (!isStored(value)) throw damaged(path, makesNoSense)
   return value
 }
 
-type StoredKey = Bytes | string
+const makesNoSense = 'a record in it makes no sense'
 
 interface Put {
-  readonly key: Bytes
-  readonly value: Bytes
+  readonly key: string
+  readonly value: string
 }
 
 interface Operation {
   readonly kind: 'put' | 'remove' | 'clear'
-  readonly database: Database<Bytes, StoredKey>
+  readonly database: Database<string | Bytes, string>
   /** Of `put` and `remove`. */
-  readonly key: StoredKey
+  readonly key: string
   /** Of `put`. */
-  readonly value: Bytes
+  readonly value: string
 }
 
-const nothing: Bytes = Buffer.alloc(0)
+const nothing = ''
 
 /** What is kept of a record; nothing of one that says so. */
 function putOf({ name, text }: TableRecord): Put {
-  return { key: Buffer.from(name), value: text === 'null' ? nothing : Buffer.from(text) }
+  return { key: name, value: text === 'null' ? nothing : text }
+}
+
+/** Before any other: where no start is given, the library has one that is no text. */
+const firstName = '\0'
+
+/** All names of a kind lie between the kind itself and this. */
+function endOf(kind: RecordKind): string {
+  return String.fromCharCode(kind.charCodeAt(0) + 1)
 }
 
 function lengthOfTexts({ state, staged }: CommittedChanges): number {
@@ -467,11 +476,11 @@ function lengthOfTexts({ state, staged }: CommittedChanges): number {
   return length
 }
 
-function removal(database: Database<Bytes, Bytes>, key: Bytes): Operation {
+function removal(database: Database<string, string>, key: string): Operation {
   return { kind: 'remove', database, key, value: nothing }
 }
 
 /** A record of the state, in the place of what was there; one that is empty leaves nothing there. */
-function replacement(state: Database<Bytes, Bytes>, { key, value }: Put): Operation {
+function replacement(state: Database<string, string>, { key, value }: Put): Operation {
   return value.length === 0 ? removal(state, key) : { kind: 'put', database: state, key, value }
 }

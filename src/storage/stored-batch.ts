@@ -4,15 +4,15 @@ import type { StateRecords } from '../replica/output.ts'
 import type { Origin } from '../replica/version.ts'
 import type { Positions } from './positions.ts'
 import type { KnownServer, StoreBatch } from './store.ts'
-import type { StoredCut } from './stored-record.ts'
+import { storedKey, type StoredCut } from './stored-record.ts'
 
 /**
  * A batch in words, as the commit log keeps it: lines, each of which is a JSON text.
  *
  *     [17,{"origin":…},{"origin":…}]      updates from a position on
- *     {"state":{"kx":{…},"salice":null}}  records of the state, by the names that they have in its table
+ *     {"state":{"kx":[…],"salice":null}}  records of the state, by the names that they have in its table
  *     {"unstage":true}                    what has been staged is of no use
- *     {"staged":{"kx":{…}}}               records beside the state
+ *     {"staged":{"kx":[…]}}               records beside the state
  *     {"progress":{"checkpoint":17,…}}    what else is known of the state; with `isInstalled` it is an installation
  *     {"addresses":[…]}                   of other servers
  */
@@ -208,7 +208,7 @@ function* stateRecords({ state, rows }: TakenBatch): Generator<TableRecord, void
 }
 
 function* tableRecords({ keys, rows, sessions }: TakenRecords): Generator<TableRecord, void, undefined> {
-  for (const { key, ...record } of keys) yield { name: nameOf('k', key), text: JSON.stringify(record) }
+  for (const record of keys) yield { name: nameOf('k', record.key), text: storedKey(record) }
   for (const { origin, known } of rows) yield { name: nameOf('r', origin), text: JSON.stringify(known) }
   for (const { session, ...record } of sessions) {
     const isKept = record.letGo > 0 || record.answers.length > 0

@@ -3,7 +3,7 @@ import { faultOfValue, isOrigin, isServerId } from '../protocol/wire-forms.ts'
 import type { Sibling } from '../replica/key-space.ts'
 import type { KeptAnswer, SessionRecord } from '../replica/messages.ts'
 import type { KeyRecord } from '../replica/output.ts'
-import { malformation, type Update } from '../replica/update.ts'
+import { malformation, type JsonValue, type Update } from '../replica/update.ts'
 import { compareVersions, type Origin, type Timestamp, type Version } from '../replica/version.ts'
 import type { KnownServer } from './store.ts'
 
@@ -21,16 +21,59 @@ export function isStoredCut(value: unknown): value is StoredCut {
   return isListOf(value, isEntry) && new Set(value.map(([origin]) => origin)).size === value.length
 }
 
-/** Its siblings stand in their order, the highest first (R4). */
-export function isStoredKey(value: unknown): value is Omit<KeyRecord, 'key'> {
-  if (!hasOnly(value, keyMembers) || !isNumber(value.position, 0)) return false
-  const { siblings } = value
-  if (!isListOf(siblings, isSibling) || siblings.length === 0) return false
-  for (let index = 1; index < siblings.length; index++) {
-    const [higher, lower] = [siblings[index - 1] as Sibling, siblings[index] as Sibling]
-    if (compareVersions(higher.version, lower.version) <= 0) return false
+/**
+ * What is kept of a key is a list, as there may be millions: up to which position it is current, and then its siblings in
+ * their order, the highest first (R4), each as `[timestamp, origin, value]` or, a tombstone, `[timestamp, origin]`.
+ */
+export function storedKey({ position, siblings }: KeyRecord): string {
+  let text = `[${position}`
+  for (const { version, value, deleted } of siblings) {
+    const origin = JSON.stringify(version.origin)
+    text += `,[${version.timestamp},${origin}${deleted === true ? '' : `,${JSON.stringify(value)}`}]`
   }
-  return true
+  return `${text}]`
+}
+
+/** Reads what {@link storedKey} has written. */
+export class KeyReader {
+  /** One string for all versions of an origin, where each record brings one of its own. */
+  readonly #origins = new Map<unknown, Origin>()
+
+  /** @returns undefined where it makes no sense. */
+  read(key: string, stored: unknown): KeyRecord | undefined {
+    if (!Array.isArray(stored)) return undefined
+    const [position, ...items] = stored as readonly unknown[]
+    if (!isNumber(position, 0)) return undefined
+    const siblings: Sibling[] = []
+    for (const item of items) {
+      const sibling = this.#sibling(item)
+      if (sibling === undefined) return undefined
+      const higher = siblings.at(-1)
+      if (higher !== undefined && compareVersions(higher.version, sibling.version) <= 0) return undefined
+      siblings.push(sibling)
+    }
+    const [first, ...others] = siblings
+    return first && { key, position, siblings: others.length === 0 ? [first] : [first, ...others] }
+  }
+
+  #sibling(item: unknown): Sibling | undefined {
+    if (!Array.isArray(item)) return undefined
+    const [timestamp, name, value] = item as readonly unknown[]
+    const origin = this.#origin(name)
+    if (origin === undefined || !isNumber(timestamp, 1)) return undefined
+    const version = { timestamp, origin }
+    if (item.length === 2) return { version, deleted: true }
+    return item.length === 3 && faultOfValue(value) === undefined
+      ? { version, value: value as JsonValue }
+      : undefined
+  }
+
+  #origin(name: unknown): Origin | undefined {
+    const known = this.#origins.get(name)
+    if (known !== undefined || !isOrigin(name)) return known
+    this.#origins.set(name, name)
+    return name
+  }
 }
 
 /** Its answers may stand in any order: so a peer may have told them. */
@@ -63,14 +106,6 @@ function isEntry(value: unknown): value is readonly [Origin, Timestamp] {
   return Array.isArray(value) && value.length === 2 && isOrigin(value[0]) && isNumber(value[1], 1)
 }
 
-/** A value, or a tombstone. */
-function isSibling(value: unknown): value is Sibling {
-  if (!hasOnly(value, siblingMembers) || !isVersion(value.version)) return false
-  return value.deleted === undefined
-    ? value.value !== undefined && faultOfValue(value.value) === undefined
-    : value.deleted === true && value.value === undefined
-}
-
 function isAnswer(value: unknown): value is KeptAnswer {
   return (
     hasOnly(value, answerMembers) &&
@@ -89,8 +124,6 @@ function isNumber(value: unknown, min: number): value is number {
 }
 
 /** A member that is not known could only stand in the place of one that is. */
-const keyMembers: ReadonlySet<string> = new Set(['position', 'siblings'])
-const siblingMembers: ReadonlySet<string> = new Set(['version', 'value', 'deleted'])
 const sessionMembers: ReadonlySet<string> = new Set(['letGo', 'answers'])
 const answerMembers: ReadonlySet<string> = new Set(['number', 'version', 'fingerprint'])
 const versionMembers: ReadonlySet<string> = new Set(['timestamp', 'origin'])

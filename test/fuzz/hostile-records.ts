@@ -27,7 +27,7 @@ const progress = {
   isInstalled: false,
 }
 const version = { timestamp: 3, origin: '8~a' }
-const key = { position: 5, siblings: [{ version, value: 7 }] }
+const sibling = [3, '8~a', 7]
 const session = { letGo: 0, answers: [{ number: 4, version, fingerprint: 7 }] }
 const update = {
   origin: '8~a',
@@ -81,22 +81,23 @@ const rows: readonly Row[] = [
   ['the log: a write without a key', 5, [{ ...update, writes: [{ value: 1 }] }]],
   ['the log: a request of nobody', 5, [{ ...update, request: { session: '', number: 1 } }]],
   ['a key: null', 'ky', null],
-  ['a key: a list', 'ky', []],
-  ['a key: no position', 'ky', { ...key, position: undefined }],
-  ['a key: no siblings', 'ky', { ...key, siblings: undefined }],
-  ['a key: siblings that are none', 'ky', { ...key, siblings: [] }],
-  ['a key: siblings that are an object', 'ky', { ...key, siblings: {} }],
-  ['a key: a sibling that is null', 'ky', { ...key, siblings: [null] }],
-  ['a key: a sibling without a version', 'ky', { ...key, siblings: [{ value: 7 }] }],
-  ['a key: a version as it is on the wire', 'ky', { ...key, siblings: [{ version: [3, '8~a'], value: 7 }] }],
-  [
-    'a key: a version at a fraction',
-    'ky',
-    { ...key, siblings: [{ version: { ...version, timestamp: 0.5 }, value: 7 }] },
-  ],
-  ['a key: neither a value nor a deletion', 'ky', { ...key, siblings: [{ version }] }],
-  ['a key: a deletion that is false', 'ky', { ...key, siblings: [{ version, deleted: false }] }],
-  ['a key: one sibling twice', 'ky', { ...key, siblings: [...key.siblings, ...key.siblings] }],
+  ['a key: an object', 'ky', { position: 5, siblings: [{ version, value: 7 }] }],
+  ['a key: an empty list', 'ky', []],
+  ['a key: no siblings', 'ky', [5]],
+  ['a key: no position', 'ky', [sibling]],
+  ['a key: a position that is null', 'ky', [null, sibling]],
+  ['a key: half a position', 'ky', [5.5, sibling]],
+  ['a key: a sibling that is null', 'ky', [5, null]],
+  ['a key: a sibling that is an object', 'ky', [5, { version, value: 7 }]],
+  ['a key: a sibling without anything', 'ky', [5, []]],
+  ['a key: a sibling without an origin', 'ky', [5, [3]]],
+  ['a key: a sibling without a timestamp', 'ky', [5, [null, '8~a', 7]]],
+  ['a key: a sibling of nobody', 'ky', [5, [3, '8', 7]]],
+  ['a key: a sibling at a fraction', 'ky', [5, [0.5, '8~a', 7]]],
+  ['a key: a sibling at 0', 'ky', [5, [0, '8~a', 7]]],
+  ['a key: a sibling of four parts', 'ky', [5, [3, '8~a', 7, true]]],
+  ['a key: one sibling twice', 'ky', [5, sibling, sibling]],
+  ['a key: the lower sibling first', 'ky', [5, [2, '8~a', 7], sibling]],
   ['a row: an object', 'r8~a', {}],
   ['a row: an entry that is a text', 'r8~a', ['9~a']],
   ['a row: an entry at 0', 'r8~a', [['9~a', 0]]],

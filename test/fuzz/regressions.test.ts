@@ -78,25 +78,15 @@ describe('a garbled record was taken for sound, and is refused now:', () => {
     [
       'a version whose origin is none, which every peer would refuse',
       'ky',
-      (record: Sibling1) => withVersion(record, { timestamp: 3, origin: '=~a' }),
+      ([position]: StoredKey) => [position, [3, '=~a', 7]],
     ],
-    ['a timestamp of 0', 'ky', (record: Sibling1) => withVersion(record, { timestamp: 0, origin: '8~a' })],
-    ['a position below 0', 'ky', (record: Sibling1) => ({ ...record, position: -1 })],
-    [
-      'a value with half a surrogate pair',
-      'ky',
-      (record: Sibling1) => withSibling(record, { value: '\ud800' }),
-    ],
-    ['a value beside a tombstone', 'ky', (record: Sibling1) => withSibling(record, { deleted: true })],
-    [
-      'a member that stands in the place of the record\u2019s own name',
-      'ky',
-      (record: Sibling1) => ({ ...record, key: 4 }),
-    ],
+    ['a timestamp of 0', 'ky', ([position]: StoredKey) => [position, [0, '8~a', 7]]],
+    ['a position below 0', 'ky', ([, ...siblings]: StoredKey) => [-1, ...siblings]],
+    ['a value with half a surrogate pair', 'ky', ([position]: StoredKey) => [position, [3, '8~a', '\ud800']]],
     [
       'siblings out of their order',
       'kx',
-      (record: Sibling1) => withSiblings(record, record.siblings.toReversed()),
+      ([position, ...siblings]: StoredKey) => [position, ...siblings.toReversed()],
     ],
     ['a row with one origin twice', 'r8~a', (row: readonly unknown[]) => [...row, ...row]],
     [
@@ -248,18 +238,10 @@ describe('an error of the library that reads the file', () => {
   })
 })
 
-interface Sibling1 {
-  readonly siblings: readonly object[]
-}
+/** A record of a key: its position, and its siblings. */
+type StoredKey = readonly [number, ...unknown[]]
 
 type Log1 = readonly [{ readonly timestamp: number; readonly writes: readonly object[] }]
-
-const withSiblings = (record: Sibling1, siblings: readonly object[]): object => ({ ...record, siblings })
-
-const withSibling = (record: Sibling1, more: object): object =>
-  withSiblings(record, [{ ...record.siblings[0], ...more }])
-
-const withVersion = (record: Sibling1, version: object): object => withSibling(record, { version })
 
 const withWrites = (log: Log1, writes: readonly object[]): readonly object[] => [{ ...log[0], writes }]
 

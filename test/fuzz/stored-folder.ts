@@ -135,8 +135,10 @@ function inMemory({ keys, rows, sessions, log, ...rest }: Recovered): Recovered 
 function recordsOf({ meta, state }: LmdbFolder): readonly StoredRecord[] {
   const records: StoredRecord[] = []
   for (const database of [meta, state] as unknown as NonNullable<StoredRecord['database']>[]) {
-    for (const { key, value } of database.getRange()) {
-      if (!notOfTheState.has(key)) records.push({ database, key, value: Buffer.from(value) })
+    for (const key of database.getKeys()) {
+      if (notOfTheState.has(key)) continue
+      // As it is, though it may be no text.
+      records.push({ database, key, value: Buffer.from(database.getBinary(key) ?? '') })
     }
   }
   return records

@@ -153,12 +153,15 @@ describe('a folder', () => {
 
   it('of a newer format is refused, and both formats are named', async () => {
     await (await openedWith()).close()
-    await rewrite('folder', { format: 3, server: { id: '1' } })
+    await rewrite('folder', { format: 4, server: { id: '1' } })
     expect(await refusal()).toBe(
-      `${folder} has format 3, and this release knows formats up to 2; start the release that wrote it, or a newer one`,
+      `${folder} has format 4, and this release knows formats up to 3; start the release that wrote it, or a newer one`,
     )
-    await rewrite('folder', { format: 1, server: '1' })
-    expect(await refusal()).toContain(`${folder} has format 1, which only trial versions wrote; move it away`)
+    for (const format of [1, 2]) {
+      await rewrite('folder', { format, server: '1' })
+      const expected = `${folder} has format ${format}, which only trial versions wrote; move it away`
+      expect(await refusal()).toContain(expected)
+    }
   })
 
   it('with other files, or the database of another program, is refused and left as it is', async () => {
@@ -519,8 +522,8 @@ describe('a folder', () => {
       ['log', { unheard: true }],
       ['log', { state: null }],
       ['log', 'a text'],
-      ['kx', { position: 0, siblings: [] }],
-      ['kx', { position: 0, siblings: [{ version: null, value: 1 }] }],
+      ['kx', [0]],
+      ['kx', [0, [null, west, 1]]],
       ['r1~a', [['1~a', 'one']]],
       ['salice', { letGo: 0, answers: [7] }],
       ['salice', null],
