@@ -181,10 +181,10 @@ export interface CheckpointLimits {
 
 /** The reasons stand on the fields. */
 const defaultCheckpointLimits: CheckpointLimits = {
-  // Replayed in about a quarter of a second at a start, which reads a log several times as long anyway; and the
-  // more, the more overwrites of a key become one.
-  writesPerRound: 50_000,
-  bytesPerRound: 16 << 20,
+  // Replayed in about half a second at a start, which reads a log twice as long anyway; and the more, the more
+  // overwrites of a key become one.
+  writesPerRound: 100_000,
+  bytesPerRound: 32 << 20,
   // A few milliseconds of encoding and of the disk, which is what an acknowledgement may be delayed by.
   keysPerSlice: 1_000,
   bytesPerSlice: 1 << 20,
