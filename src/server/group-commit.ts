@@ -28,8 +28,8 @@ export type Follower = Output | (() => void)
  * A commit costs much the same whatever is in it, so one that would be small waits a little for more to share it. One for
  * which nobody waits (no client, no watcher, no peer) is that of a server to which others send what they take: its disk
  * then does not keep theirs, or its own clients, from theirs. And whoever has just been answered may ask again at once:
- * so one that somebody waits for is put off, for less time than it takes, until half as much is in it as had not left
- * when the one before ended. One client that asks one thing at a time never waits for that.
+ * so one that somebody waits for is put off until nearly as much is in it as had not left when the one before ended,
+ * though for no longer than that one took. One client that asks one thing at a time never waits for that.
  *
  * A commit that fails has failed for good: nothing leaves after it, and the process has to end.
  */
@@ -55,8 +55,10 @@ export class GroupCommit {
   /** How many that somebody waits for had not left when the last commit ended, its own among them; and when that was. */
   #expected = 0
   #endedMs = 0
-  /** Whether {@link begin} is to be called when the time to gather is over. */
-  #isGathering = false
+  /** How long it took. */
+  #tookMs = 0
+  /** When {@link begin} is to be called next because the time to gather is over. */
+  #wakesMs = Infinity
   #hasFailed = false
 
   constructor(options: {
@@ -144,21 +146,24 @@ export class GroupCommit {
     if (this.#later === undefined || this.#isFinishing || batch === undefined || others.length > 0)
       return false
     if (batch.isUrgent || batch.bytes > gatheredBytesMax) return false
-    const leftMs = this.#gathersUntilMs(batch) - this.#now()
+    const untilMs = this.#gathersUntilMs(batch)
+    const leftMs = untilMs - this.#now()
     if (leftMs <= 0) return false
-    if (!this.#isGathering) {
-      this.#isGathering = true
+    if (untilMs < this.#wakesMs) {
+      this.#wakesMs = untilMs
       this.#later(leftMs, () => {
-        this.#isGathering = false
+        this.#wakesMs = Infinity
         this.begin()
       })
     }
     return true
   }
 
+  /** When a batch is stored, if not much more is stepped sooner. */
   #gathersUntilMs(batch: Batch): number {
     if (batch.awaited === 0) return batch.sinceMs + gatherMs
-    return 2 * batch.awaited < this.#expected ? this.#endedMs + shareMs : 0
+    const isShort = batch.awaited < expectedPart * this.#expected
+    return isShort ? this.#endedMs + Math.min(this.#tookMs, shareMsMax) : 0
   }
 
   /** Stores all that has been taken. @returns when it is durable, or when a commit has failed. */
@@ -170,6 +175,7 @@ export class GroupCommit {
 
   async #commit(batch: Batch): Promise<void> {
     const stored = this.#assemble(batch)
+    const beganMs = this.#now()
     try {
       await this.#store.commit(stored)
     } catch (error) {
@@ -183,6 +189,7 @@ export class GroupCommit {
     this.#unsavedBytes -= batch.bytes
     this.#expected = batch.awaited + (this.#gathered[0]?.awaited ?? 0)
     this.#endedMs = this.#now()
+    this.#tookMs = this.#endedMs - beganMs
     // The disk works on while the answers are put into words.
     this.begin()
     this.#durable(batch.followers)
@@ -341,8 +348,12 @@ function isHousekeeping(batch: Batch): boolean {
 const gatherMs = 5
 const gatheredBytesMax = 1 << 20
 
-/** For how long, in milliseconds, one waits for more that somebody waits for: about what a commit takes. */
-const shareMs = 1
+/**
+ * What part of those that had not left makes a commit, and how long, in milliseconds, one is put off for them at most.
+ * Not all: some may have gone, or be about something else.
+ */
+const expectedPart = 0.8
+const shareMsMax = 2
 
 /** What one commit holds of a snapshot: encoded in about ten milliseconds. */
 const stagedBytesMax = 4 << 20

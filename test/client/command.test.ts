@@ -92,7 +92,7 @@ describe('tidings client', () => {
     const seen = JSON.stringify({ [version[1]]: version[0] })
     const [read, late] = await Promise.all([
       tidings(['client', `${port}`, 'read', 'x', '--after', seen]),
-      tidings(['client', `${port}`, 'read', 'x', '--after', '{"9~a":7}', '--timeout', '300']),
+      tidings(['client', `${port}`, 'read', 'x', '--after', '{"9~a":7}', '--timeout', '1500']),
     ])
     expect(read).toMatchObject({ code: 0, stdout: 'x = lost (1@1)\n' })
     expect(late).toMatchObject({ code: 4, stdout: '' })

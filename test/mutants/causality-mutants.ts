@@ -131,8 +131,8 @@ export const causalityMutants: readonly Mutant[] = [
     rule: 'R3',
     why: 'Bytes that have left the buffer stay counted, until nothing fits any more.',
     file: buffer,
-    find: '    this.#bytes -= waiting.bytes\n',
-    replace: '',
+    find: 'if (this.#byVersion.delete(waiting.update)) this.#bytes -= waiting.bytes',
+    replace: 'this.#byVersion.delete(waiting.update)',
     faults: { isBufferSmall: true },
   },
   {
@@ -140,8 +140,8 @@ export const causalityMutants: readonly Mutant[] = [
     rule: 'R3',
     why: 'Whatever waits is kept, however much it is.',
     file: buffer,
-    find: 'return this.#size < this.#limits.updatesMax && this.#bytes + bytes <= this.#limits.bytesMax',
-    replace: 'return this.#size + this.#bytes + bytes >= 0',
+    find: 'return this.size < this.#limits.updatesMax && this.#bytes + bytes <= this.#limits.bytesMax',
+    replace: 'return this.size + this.#limits.updatesMax + bytes >= 0',
     faults: { isBufferSmall: true },
   },
   {

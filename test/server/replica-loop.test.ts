@@ -360,6 +360,72 @@ describe('a commit for which nobody waits (R6)', () => {
   })
 })
 
+describe('a commit that somebody waits for (R6)', () => {
+  /** Steps a write, and as many questions behind it as are to wait for it. */
+  function ask(stage: LoopStage, key: string, count: number): void {
+    stage.push(`write ${key}`)
+    for (let question = 0; question < count; question++) stage.push('ask')
+    stage.turn()
+  }
+
+  it('is put off until nearly as many wait for it as had not left when the one before ended', async () => {
+    const stage = new LoopStage({ mode: 'sync', gathers: true })
+    ask(stage, 'a', 6)
+    expect(stage.commits).toEqual([['a']])
+    ask(stage, 'b', 4)
+    stage.pass(3)
+    await stage.diskWrites()
+    // Ten had not left, and four of them wait for this one.
+    expect(stage.commits).toEqual([['a']])
+    ask(stage, 'c', 3)
+    expect(stage.commits).toEqual([['a']])
+    ask(stage, 'd', 1)
+    expect(stage.commits).toEqual([['a'], ['b', 'c', 'd']])
+  })
+
+  it('is put off for no longer than the one before took, and never for long', async () => {
+    const stage = new LoopStage({ mode: 'sync', gathers: true })
+    for (const [key, tookMs, waitsMs] of [
+      ['a', 1, 1],
+      ['b', 50, 2],
+    ] as const) {
+      ask(stage, key, 10)
+      stage.pass(tookMs)
+      await stage.diskWrites()
+      const before = stage.commits.length
+      ask(stage, `${key} again`, 1)
+      stage.pass(waitsMs - 0.5)
+      expect(stage.commits).toHaveLength(before)
+      stage.pass(0.5)
+      expect(stage.commits).toHaveLength(before + 1)
+      await stage.diskWrites()
+    }
+  })
+
+  it('is not put off for one client that asks one thing at a time', async () => {
+    const stage = new LoopStage({ mode: 'sync', gathers: true })
+    for (const [index, key] of ['a', 'b', 'c'].entries()) {
+      ask(stage, key, 1)
+      expect(stage.commits).toHaveLength(index + 1)
+      stage.pass(1)
+      await stage.diskWrites()
+    }
+  })
+
+  it('is not put off for as long as one that nobody waits for, which was begun before', async () => {
+    const stage = new LoopStage({ mode: 'sync', gathers: true })
+    ask(stage, 'a', 10)
+    stage.pass(10)
+    await stage.diskWrites()
+    ask(stage, 'b', 0)
+    stage.pass(1)
+    ask(stage, 'c', 1)
+    expect(stage.commits).toEqual([['a']])
+    stage.pass(1)
+    expect(stage.commits).toEqual([['a'], ['b', 'c']])
+  })
+})
+
 describe('addresses', () => {
   it('are stored soon, and nobody waits for that', async () => {
     const stage = new LoopStage({ mode: 'sync' })
