@@ -59,9 +59,9 @@ export const durabilityMutants: readonly Mutant[] = [
     rule: 'R6',
     why: 'The disk has been asked, and has not answered.',
     file: commits,
-    find: '    const stored = this.#assemble(batch)\n    try {\n      await this.#store.commit(stored)\n',
+    find: '    const stored = this.#assemble(batch)\n    const beganMs = this.#now()\n    try {\n      await this.#store.commit(stored)\n',
     replace:
-      '    const stored = this.#assemble(batch)\n    try {\n      void this.#store.commit(stored).catch(() => undefined)\n      await undefined\n',
+      '    const stored = this.#assemble(batch)\n    const beganMs = this.#now()\n    try {\n      void this.#store.commit(stored).catch(() => undefined)\n      await undefined\n',
   },
   {
     name: 'async acknowledges for ever',
