@@ -115,12 +115,12 @@ export class CausalBuffer {
     }
   }
 
-  /** All waiting updates. */
+  /** All waiting updates, in no order that would mean anything. */
   [Symbol.iterator](): Generator<WaitingUpdate, void, undefined> {
     return this.#byVersion.values()
   }
 
-  /** The `count` updates that arrived first, the oldest first; sorting leaves those of one moment as they lie. */
+  /** The `count` updates that arrived first, the oldest first; those of one moment as they lie. */
   oldest(count: number): readonly WaitingUpdate[] {
     let oldest: WaitingUpdate[] = []
     let cutoffMs = Infinity

@@ -184,7 +184,8 @@ export class Restoration {
   #held({ version: restored, value, deleted }: Sibling): HeldSibling {
     const version = new AppliedVersion(restored, unknownPosition)
     const held: HeldSibling = deleted === true ? { version, deleted } : { version, value: value as JsonValue }
-    this.#restored?.push(held)
+    if (this.#restored === undefined) throw new Error('a key is restored behind the log')
+    this.#restored.push(held)
     return held
   }
 

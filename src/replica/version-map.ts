@@ -4,7 +4,9 @@ import type { Origin, Timestamp, Version } from './version.ts'
  * A map from versions to anything.
  *
  * What lies under the versions of one origin lies in parts, each for a range of timestamps: a table that held all of a
- * million would be made anew each time that it has to grow, and nobody is served meanwhile. A part is never large.
+ * million would be made anew each time that it has to grow, and nobody is served meanwhile. A part is never large, and
+ * there are few where timestamps follow each other, as those of busy origins do. Where they lie far apart, each has a
+ * part of its own, at some 200 bytes: whoever keeps versions here has a bound for how many.
  */
 export class VersionMap<Item> {
   readonly #byOrigin = new Map<Origin, Map<number, Map<Timestamp, Item>>>()

@@ -28,8 +28,8 @@ export type Follower = Output | (() => void)
  * A commit costs much the same whatever is in it, so one that would be small waits a little for more to share it. One for
  * which nobody waits (no client, no watcher, no peer) is that of a server to which others send what they take: its disk
  * then does not keep theirs, or its own clients, from theirs. And whoever has just been answered may ask again at once:
- * so one that somebody waits for is put off until nearly as much is in it as had not left when the one before ended,
- * though for no longer than that one took. One client that asks one thing at a time never waits for that.
+ * so one of many writes is put off until nearly as many are in it as had not been answered when the one before ended,
+ * though for about as long as that one took at most. A few writers at a time never wait for each other.
  *
  * A commit that fails has failed for good: nothing leaves after it, and the process has to end.
  */
@@ -52,12 +52,12 @@ export class GroupCommit {
   #waiting = 0
   #unsavedBytes = 0
   #isFinishing = false
-  /** How many that somebody waits for had not left when the last commit ended, its own among them; and when that was. */
+  /** How many writes had not been answered when the last commit ended, its own among them; and when that was. */
   #expected = 0
   #endedMs = 0
   /** How long it took. */
   #tookMs = 0
-  /** When {@link begin} is to be called next because the time to gather is over. */
+  /** The earliest time to gather whose end {@link begin} is to be called at; one that is over may have hidden another. */
   #wakesMs = Infinity
   #hasFailed = false
 
@@ -119,7 +119,10 @@ export class GroupCommit {
     if (batch === undefined || isHousekeeping(batch)) return false
     if (this.#mode === 'async' && this.#waiting === 0 && !this.#isOverdue()) return false
     batch.followers.push(follower)
-    if (isAwaited(follower)) batch.awaited++
+    if (isAwaited(follower)) {
+      batch.isAwaited = true
+      if (typeof follower !== 'function' && follower.persist.length > 0) batch.writes++
+    }
     this.#waiting++
     return true
   }
@@ -161,9 +164,10 @@ export class GroupCommit {
 
   /** When a batch is stored, if not much more is stepped sooner. */
   #gathersUntilMs(batch: Batch): number {
-    if (batch.awaited === 0) return batch.sinceMs + gatherMs
-    const isShort = batch.awaited < expectedPart * this.#expected
-    return isShort ? this.#endedMs + Math.min(this.#tookMs, shareMsMax) : 0
+    const untilMs = batch.sinceMs + gatherMs
+    if (!batch.isAwaited) return untilMs
+    const isPutOff = this.#expected >= sharersMin && batch.writes < expectedPart * this.#expected
+    return isPutOff ? Math.min(untilMs, this.#endedMs + Math.min(this.#tookMs, shareMsMax)) : 0
   }
 
   /** Stores all that has been taken. @returns when it is durable, or when a commit has failed. */
@@ -187,7 +191,7 @@ export class GroupCommit {
     this.#underWay = undefined
     this.#waiting -= batch.followers.length
     this.#unsavedBytes -= batch.bytes
-    this.#expected = batch.awaited + (this.#gathered[0]?.awaited ?? 0)
+    this.#expected = batch.writes + (this.#gathered[0]?.writes ?? 0)
     this.#endedMs = this.#now()
     this.#tookMs = this.#endedMs - beganMs
     // The disk works on while the answers are put into words.
@@ -290,8 +294,10 @@ interface Batch {
   staged: StagedRecords | undefined
   install: StoreBatch['install']
   readonly followers: Follower[]
-  /** How many of those somebody outside waits for. */
-  awaited: number
+  /** Whether anybody outside waits for what follows it. */
+  isAwaited: boolean
+  /** How many of those that are waited for store something. */
+  writes: number
   /** A snapshot that is being taken in goes on behind it. */
   isUrgent: boolean
   /** Of the log and of what is staged. */
@@ -308,7 +314,8 @@ function emptyBatch(nowMs: number): Batch {
     staged: undefined,
     install: undefined,
     followers: [],
-    awaited: 0,
+    isAwaited: false,
+    writes: 0,
     isUrgent: false,
     bytes: 0,
     stagedBytes: 0,
@@ -349,9 +356,11 @@ const gatherMs = 5
 const gatheredBytesMax = 1 << 20
 
 /**
- * What part of those that had not left makes a commit, and how long, in milliseconds, one is put off for them at most.
- * Not all: some may have gone, or be about something else.
+ * What part of those that had not been answered makes a commit, if they are so many that it pays; and how long, in
+ * milliseconds, one is put off for them at most, to which a timer adds some of its own. Not all: some may have gone, or
+ * be about something else.
  */
+const sharersMin = 16
 const expectedPart = 0.8
 const shareMsMax = 2
 

@@ -323,21 +323,21 @@ export function parsedText(folder: string, text: string): unknown {
 }
 
 /**
- * What a database holds under a name.
+ * What a record of a database holds.
  *
- * @throws StorageError where it is no text.
+ * @throws StorageError where that or its name is no text.
  */
 export function textIn(
   folder: LmdbFolder,
   database: Database<string, string>,
-  name: string,
-  text: string,
+  { key, value }: { readonly key: string; readonly value: string },
 ): string {
+  if (key.endsWith(unreadableName)) throw damaged(folder.path, 'a record in it has no name that could be')
   // Either it is there, or it stands in the place of what is none.
-  if (text.includes(replacementCharacter) && !isUtf8(database.getBinary(name) ?? nothing)) {
+  if (value.includes(replacementCharacter) && !isUtf8(database.getBinary(key) ?? nothing)) {
     throw damaged(folder.path, 'a record in it cannot be read')
   }
-  return text
+  return value
 }
 
 /** Names as they are in UTF-8. The library's own strings are something else. */
@@ -348,8 +348,9 @@ const keyEncoder = {
       target.set(name, start)
       return start + name.length
     }
-    // The library then finds more room.
-    if (start + utf8BytesMax * name.length > target.length) throw new RangeError('a name has no room')
+    // There is room for the longest name that may be; what has none must not be cut off.
+    const mayFit = start + utf8BytesMax * name.length <= target.length
+    if (!mayFit && start + Buffer.byteLength(name) > target.length) throw new RangeError('a name has no room')
     return start + target.write(name, start)
   },
   readKey(source: Buffer, start: number, end: number): string {

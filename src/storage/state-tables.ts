@@ -176,10 +176,11 @@ export class StateTables {
   ): Generator<Item, void, undefined> {
     const { path, state, staged } = this.#folder
     const range = { start: kind, end: endOf(kind) }
-    const item = (database: Database<string, string>, { key, value }: Put): Item => {
-      const name = key.slice(kind.length)
+    const item = (database: Database<string, string>, record: Put): Item => {
+      const text = textIn(this.#folder, database, record)
+      const name = record.key.slice(kind.length)
       if (!isNameOf(name)) throw damaged(path, 'a record in it has no name that could be')
-      const found = itemOf(name, parsedText(path, textIn(this.#folder, database, key, value)))
+      const found = itemOf(name, parsedText(path, text))
       if (found === undefined) throw damaged(path, makesNoSense)
       return found
     }
@@ -340,7 +341,9 @@ export class StateTables {
     for (const { key, value } of staged.getRange({ start: firstName })) {
       if (bytes >= movedBytesMax || operations.length >= movedOperationsMax) return
       bytes += key.length + value.length
-      operations.push(replacement(state, { key, value }), removal(staged, key))
+      // What has been garbled must not be made sound.
+      const text = textIn(this.#folder, staged, { key, value })
+      operations.push(replacement(state, { key, value: text }), removal(staged, key))
     }
     this.#progress = { ...this.#progress, isInstalled: false }
   }

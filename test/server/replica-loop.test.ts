@@ -360,40 +360,43 @@ describe('a commit for which nobody waits (R6)', () => {
   })
 })
 
-describe('a commit that somebody waits for (R6)', () => {
-  /** Steps a write, and as many questions behind it as are to wait for it. */
-  function ask(stage: LoopStage, key: string, count: number): void {
-    stage.push(`write ${key}`)
-    for (let question = 0; question < count; question++) stage.push('ask')
+describe('a commit that many wait for (R6)', () => {
+  /** Steps so many writes that are answered. */
+  function put(stage: LoopStage, name: string, count: number): void {
+    for (let number = 0; number < count; number++) stage.push(`put ${name}`)
     stage.turn()
   }
 
-  it('is put off until nearly as many wait for it as had not left when the one before ended', async () => {
+  function sizes(stage: LoopStage): readonly number[] {
+    return stage.commits.map(({ length }) => length)
+  }
+
+  it('is put off until nearly as many wait for it as had not been answered when the one before ended', async () => {
     const stage = new LoopStage({ mode: 'sync', gathers: true })
-    ask(stage, 'a', 6)
-    expect(stage.commits).toEqual([['a']])
-    ask(stage, 'b', 4)
+    put(stage, 'a', 20)
+    expect(sizes(stage)).toEqual([20])
+    put(stage, 'b', 20)
     stage.pass(3)
     await stage.diskWrites()
-    // Ten had not left, and four of them wait for this one.
-    expect(stage.commits).toEqual([['a']])
-    ask(stage, 'c', 3)
-    expect(stage.commits).toEqual([['a']])
-    ask(stage, 'd', 1)
-    expect(stage.commits).toEqual([['a'], ['b', 'c', 'd']])
+    // Forty had not been answered, and half of them wait for this one.
+    expect(sizes(stage)).toEqual([20])
+    put(stage, 'c', 11)
+    expect(sizes(stage)).toEqual([20])
+    put(stage, 'd', 1)
+    expect(sizes(stage)).toEqual([20, 32])
   })
 
-  it('is put off for no longer than the one before took, and never for long', async () => {
+  it('is put off for as long as the one before took, and never for long', async () => {
     const stage = new LoopStage({ mode: 'sync', gathers: true })
-    for (const [key, tookMs, waitsMs] of [
-      ['a', 1, 1],
-      ['b', 50, 2],
+    for (const [tookMs, waitsMs] of [
+      [1, 1],
+      [50, 2],
     ] as const) {
-      ask(stage, key, 10)
+      put(stage, 'a', 100)
       stage.pass(tookMs)
       await stage.diskWrites()
       const before = stage.commits.length
-      ask(stage, `${key} again`, 1)
+      put(stage, 'b', 1)
       stage.pass(waitsMs - 0.5)
       expect(stage.commits).toHaveLength(before)
       stage.pass(0.5)
@@ -402,11 +405,13 @@ describe('a commit that somebody waits for (R6)', () => {
     }
   })
 
-  it('is not put off for one client that asks one thing at a time', async () => {
+  it('is not put off for a few writers, however many read beside them', async () => {
     const stage = new LoopStage({ mode: 'sync', gathers: true })
-    for (const [index, key] of ['a', 'b', 'c'].entries()) {
-      ask(stage, key, 1)
-      expect(stage.commits).toHaveLength(index + 1)
+    for (let round = 1; round <= 3; round++) {
+      put(stage, 'a', 4)
+      for (let reader = 0; reader < 100; reader++) stage.push('ask')
+      stage.turn()
+      expect(stage.commits).toHaveLength(round)
       stage.pass(1)
       await stage.diskWrites()
     }
@@ -414,15 +419,16 @@ describe('a commit that somebody waits for (R6)', () => {
 
   it('is not put off for as long as one that nobody waits for, which was begun before', async () => {
     const stage = new LoopStage({ mode: 'sync', gathers: true })
-    ask(stage, 'a', 10)
+    put(stage, 'a', 20)
     stage.pass(10)
     await stage.diskWrites()
-    ask(stage, 'b', 0)
+    stage.push('write b')
+    stage.turn()
     stage.pass(1)
-    ask(stage, 'c', 1)
-    expect(stage.commits).toEqual([['a']])
+    put(stage, 'c', 1)
+    expect(sizes(stage)).toEqual([20])
     stage.pass(1)
-    expect(stage.commits).toEqual([['a'], ['b', 'c']])
+    expect(sizes(stage)).toEqual([20, 2])
   })
 })
 
@@ -439,7 +445,7 @@ describe('addresses', () => {
 })
 
 /**
- * A loop with a replica that does as it is told: `write <key>` applies one update, `begin`, `records <key>` and
+ * A loop with a replica that does as it is told: `write <key>` applies one update, `put <key>` answers that too, `begin`, `records <key>` and
  * `install <position>` stage a snapshot, `ask` is answered, and anything else is a question without an answer. Time and the disk move by hand.
  */
 class LoopStage {
@@ -547,9 +553,9 @@ class LoopStage {
     const [verb, argument = ''] = step.split(' ')
     const output: Output = {
       ...emptyOutput,
-      persist: verb === 'write' ? [this.#entry(argument)] : [],
+      persist: verb === 'write' || verb === 'put' ? [this.#entry(argument)] : [],
       stage: this.#stageItems({ verb, argument, count }),
-      reply: verb === 'ask' ? [{ client: 1, id: 1, result: { method: 'unwatch' } }] : [],
+      reply: verb === 'ask' || verb === 'put' ? [{ client: 1, id: 1, result: { method: 'unwatch' } }] : [],
     }
     this.#outputs.set(output, step)
     return output

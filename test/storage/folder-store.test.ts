@@ -19,7 +19,7 @@ import { createInterface } from 'node:readline'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import * as fc from 'fast-check'
-import { open } from 'lmdb'
+import { open, type Database } from 'lmdb'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { JsonValue } from '../../src/replica/update.ts'
 import type { StateRecords } from '../../src/replica/output.ts'
@@ -381,6 +381,36 @@ describe('a folder', () => {
     await store.close()
   })
 
+  it.each([
+    [
+      'name',
+      (staged: Tampered) => void staged.put(Buffer.from('6b78ff', 'hex'), Buffer.from('[1,[1,"1~a",1]]')),
+    ],
+    [
+      'value',
+      (staged: Tampered) => void staged.put(Buffer.from('kx'), Buffer.from('[1,[1,"1~a","\xff"]]', 'latin1')),
+    ],
+  ])(
+    'R8: refuses what was installed with a %s that is no text, and does not move it',
+    async (_what, tamper) => {
+      const keys = Array.from({ length: 10 }, (_, index) => recordOf(`k${index}`, index))
+      const install = { position: 0, applied: cutOf(), logFloor: cutOf() }
+      const store = await openedWith({ staged: recordsOf({ keys }) })
+      // Closed at once, so that nothing of it has found its place.
+      void store.commit({ install })
+      await store.close()
+      const root = open({ path: folder, noSubdir: false, overlappingSync: false })
+      const binary = { encoding: 'binary', keyEncoding: 'binary' } as const
+      const staged = root.openDB<Buffer, Buffer>('staged', binary)
+      expect(staged.getKeysCount()).toBeGreaterThan(0)
+      await root.batch(() => tamper(staged))
+      await root.close()
+      // To do this commit is to move what was installed, too.
+      await addToLog('{"addresses":[]}')
+      expect(await refusal()).toMatch(/is damaged: a record in it (has no name that could be|cannot be read)/)
+    },
+  )
+
   it('keeps the event loop free while it puts a large commit into bytes, and keeps the order of commits', async () => {
     const store = await openedWith()
     const keys = Array.from({ length: 30_000 }, (_, index) => recordOf(`k${index}`, index, 'v'.repeat(500)))
@@ -723,6 +753,8 @@ function plain(records: StateRecords): StateRecords {
   const { keys, sessions } = JSON.parse(JSON.stringify(records)) as StateRecords
   return { keys, rows: records.rows, sessions }
 }
+
+type Tampered = Database<Buffer, Buffer>
 
 /** Waits over as many turns of the event loop as it takes. */
 async function until(isSo: () => boolean): Promise<void> {

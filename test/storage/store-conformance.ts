@@ -287,6 +287,17 @@ export function describeStore(name: string, makeMedium: () => Promise<Medium>): 
         expect(content.sessions).toEqual(sorted(sessions, ({ session }) => session))
       })
 
+      it('takes as many of the longest keys as there may be, in a checkpoint and in a snapshot', async () => {
+        // Of each length from 641 bytes to the longest, so that wherever they fall, some fall badly.
+        const keys = Array.from({ length: 384 }, (_, index) => `${index} `.padEnd(641 + index, 'k'))
+        const records = keys.map((key, index) => recordOf(key, index))
+        const kept = await surviving({ state: recordsOf({ keys: records }) })
+        expect(kept.keys).toEqual(sorted(records, ({ key }) => key))
+        const install = { position: 1_000, applied: cutOf(), logFloor: cutOf() }
+        const taken = await surviving({ staged: recordsOf({ keys: records }) }, { install })
+        expect(taken.keys).toEqual(sorted(records, ({ key }) => key))
+      })
+
       it('keeps a value whose members are called as those of every object are', async () => {
         const value = JSON.parse('{"__proto__":{"a":1},"constructor":2}') as JsonValue
         const { keys } = await surviving({ state: recordsOf({ keys: [recordOf('x', 0, value)] }) })
