@@ -156,9 +156,16 @@ export class Restoration {
 
   /** Sets the siblings of a key that has none yet, the winner first. To be called for all keys before the log. */
   restore(key: string, siblings: Siblings): void {
-    const [first, ...others] = siblings
-    const held: HeldSiblings = [this.#held(first), ...others.map((sibling) => this.#held(sibling))]
-    this.#hold(key, held)
+    const restored = this.#restored
+    if (restored === undefined) throw new Error('a key is restored behind the log')
+    const held = siblings.map(({ version, value, deleted }): HeldSibling => {
+      const applied = new AppliedVersion(version, unknownPosition)
+      return deleted === true
+        ? { version: applied, deleted }
+        : { version: applied, value: value as JsonValue }
+    })
+    for (const sibling of held) restored.push(sibling)
+    this.#hold(key, held as unknown as HeldSiblings)
   }
 
   /**
@@ -179,14 +186,6 @@ export class Restoration {
   finish(gaplessFrom: number): void {
     this.#join()
     this.#survivors.order([...this.#versions, ...this.#logged], gaplessFrom)
-  }
-
-  #held({ version: restored, value, deleted }: Sibling): HeldSibling {
-    const version = new AppliedVersion(restored, unknownPosition)
-    const held: HeldSibling = deleted === true ? { version, deleted } : { version, value: value as JsonValue }
-    if (this.#restored === undefined) throw new Error('a key is restored behind the log')
-    this.#restored.push(held)
-    return held
   }
 
   /** Equal versions, which several keys have brought, become one. */

@@ -11,14 +11,12 @@ export class SortedKeys {
 
   /** Adds a key that is not yet in the set. */
   add(key: string): void {
-    const last = this.#blocks.length - 1
-    // Keys that come in order, as those from a disk do, are looked for at the end first.
-    const blockIndex = (this.#blocks[last]?.[0] ?? '') <= key ? last : this.#blockFor(key)
+    const blockIndex = this.#blockFor(key)
     const block = this.#blocks[blockIndex] ?? []
     const index = firstAtLeast(block, key)
     if (index === block.length) {
-      // And fill one block after the other.
-      if (block.length === blockLengthMax && blockIndex === last) this.#blocks.push([key])
+      // Keys that come in order, as those from a disk do, fill one block after the other.
+      if (block.length === blockLengthMax && blockIndex === this.#blocks.length - 1) this.#blocks.push([key])
       else block.push(key)
     } else block.splice(index, 0, key)
     if (block.length > blockLengthMax) {
@@ -43,6 +41,8 @@ export class SortedKeys {
   #blockFor(key: string): number {
     let low = 0
     let high = this.#blocks.length
+    // Nor are those looked for anywhere but at the end.
+    if ((this.#blocks[high - 1]?.[0] ?? '') <= key) return high - 1
     while (high - low > 1) {
       const middle = (low + high) >> 1
       if ((this.#blocks[middle]?.[0] ?? '') <= key) low = middle

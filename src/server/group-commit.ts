@@ -57,7 +57,7 @@ export class GroupCommit {
   #endedMs = 0
   /** How long it took. */
   #tookMs = 0
-  /** The earliest time to gather whose end {@link begin} is to be called at; one that is over may have hidden another. */
+  /** When {@link begin} is called next because a time to gather is over, as far as is remembered; Infinity for never. */
   #wakesMs = Infinity
   #hasFailed = false
 
@@ -145,10 +145,9 @@ export class GroupCommit {
 
   /** Whether what has been gathered is to wait for more; then {@link begin} is called again in time. */
   #mayGather(): boolean {
-    const [batch, ...others] = this.#gathered
-    if (this.#later === undefined || this.#isFinishing || batch === undefined || others.length > 0)
-      return false
-    if (batch.isUrgent || batch.bytes > gatheredBytesMax) return false
+    const [batch] = this.#gathered
+    if (this.#later === undefined || this.#isFinishing || batch === undefined) return false
+    if (this.#gathered.length > 1 || batch.isUrgent || batch.bytes > gatheredBytesMax) return false
     const untilMs = this.#gathersUntilMs(batch)
     const leftMs = untilMs - this.#now()
     if (leftMs <= 0) return false

@@ -338,7 +338,7 @@ export class StateTables {
   #moveInstalled(operations: Operation[]): void {
     const { state, staged } = this.#folder
     let bytes = 0
-    for (const { key, value } of staged.getRange({ start: firstName })) {
+    for (const { key, value } of staged.getRange()) {
       if (bytes >= movedBytesMax || operations.length >= movedOperationsMax) return
       bytes += key.length + value.length
       // What has been garbled must not be made sound.
@@ -464,7 +464,7 @@ function putOf({ name, text }: TableRecord): Put {
   return { key: name, value: text === 'null' ? nothing : text }
 }
 
-/** Before any other: where no start is given, the library has one that is no text. */
+/** Before any other: where no start is given, the library begins behind some that nobody gives. */
 const firstName = '\0'
 
 /** All names of a kind lie between the kind itself and this. */

@@ -1,6 +1,6 @@
 import { isUpdate } from '../protocol/peer-messages.ts'
 import { faultOfValue, isOrigin, isServerId } from '../protocol/wire-forms.ts'
-import type { Sibling } from '../replica/key-space.ts'
+import type { Sibling, Siblings } from '../replica/key-space.ts'
 import type { KeptAnswer, SessionRecord } from '../replica/messages.ts'
 import type { KeyRecord } from '../replica/output.ts'
 import { malformation, type JsonValue, type Update } from '../replica/update.ts'
@@ -52,8 +52,7 @@ export class KeyReader {
       if (higher !== undefined && compareVersions(higher.version, sibling.version) <= 0) return undefined
       siblings.push(sibling)
     }
-    const [first, ...others] = siblings
-    return first && { key, position, siblings: others.length === 0 ? [first] : [first, ...others] }
+    return siblings.length === 0 ? undefined : { key, position, siblings: siblings as unknown as Siblings }
   }
 
   #sibling(item: unknown): Sibling | undefined {

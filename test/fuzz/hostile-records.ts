@@ -122,7 +122,7 @@ const unreadableRows: readonly (readonly [name: string, record: string | number,
   ['where the log begins: no byte', 'progress', Buffer.alloc(0)],
   ['other servers: zeros', 'addresses', Buffer.alloc(64)],
   ['the log: cut off', 5, Buffer.from(JSON.stringify([update]).slice(0, -9))],
-  ['a key: cut off', 'ky', Buffer.from('{"position":5,"sib')],
+  ['a key: cut off', 'ky', Buffer.from('[5,[3,"8~a",')],
   ['a row: two of them', 'r8~a', Buffer.from('[]\n[]')],
   ['a session: no UTF-8', 'sbob', Buffer.from('7bff7d', 'hex')],
 ]

@@ -445,8 +445,9 @@ describe('addresses', () => {
 })
 
 /**
- * A loop with a replica that does as it is told: `write <key>` applies one update, `put <key>` answers that too, `begin`, `records <key>` and
- * `install <position>` stage a snapshot, `ask` is answered, and anything else is a question without an answer. Time and the disk move by hand.
+ * A loop with a replica that does as it is told: `write <key>` applies one update, `put <key>` answers that too, `begin`,
+ * `records <key>` and `install <position>` stage a snapshot, `ask` is answered, and anything else is a question without an
+ * answer. Time and the disk move by hand.
  */
 class LoopStage {
   readonly disk = new MemoryDisk({ settle: 'when told' })
